@@ -1,0 +1,170 @@
+"""The one declaration of every hyperparameter and program option.
+
+Flags, YAML and JSON keys, the hyperparameter page and the run manager's ``c_`` parameters are all generated from
+the dataclass below. Nothing here imports TensorFlow, so a wrong value is refused before anything heavy loads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params")
+
+# Large enough for "no limit", and the value that existing run-manager scripts pass for it.
+NO_LIMIT = 4294967295
+
+
+def _hp(default: Any, help_text: str, section: str, **facts: Any) -> Any:
+    """One field. ``facts``: unit, minimum, maximum, above (exclusive minimum), choices, tuned, architecture."""
+    unknown = set(facts) - {"unit", "minimum", "maximum", "above", "below", "choices", "tuned", "architecture"}
+    assert not unknown, unknown
+    return dataclasses.field(default=default, metadata={"help": help_text, "section": section, **facts})
+
+
+@dataclasses.dataclass(frozen=True)
+class HyperParameters:
+    """All settings of a run, with the hyperparameter page's defaults. Immutable; ``dataclasses.replace`` copies."""
+
+    # fmt: off
+    # What to do, and with which files
+    kind: str = _hp("train", "what to do", "run", choices=KINDS)
+    data_dir: str = _hp("", "folder that holds one HDF5 file a session", "run")
+    data_filename_stem: str = _hp("", "read the files called <stem>_<session>; empty: every HDF5 file of the folder is a session", "run")
+    lfads_save_dir: str = _hp("", "folder for everything that is written; empty: lfads_output inside data_dir", "run")
+    model_params_file: str = _hp("", "start from this model: a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint", "run")
+    seed: int = _hp(-1, "seed of every random draw; -1 picks one and records it", "run", minimum=-1, maximum=2**31 - 1)
+    checkpoint_name: str = _hp("lfads_vae", "name of the checkpoint files", "run")
+    checkpoint_pb_load_name: str = _hp("", "which checkpoint inference loads; empty: checkpoint_lve where there is one, else checkpoint", "run")
+    output_filename_stem: str = _hp("", "stem of the result files, in place of model_runs_", "run")
+    csv_log: str = _hp("fitlog", "name of the fit log, without .csv", "run")
+    max_ckpt_to_keep: int = _hp(5, "rolling checkpoints kept", "run", minimum=1)
+    max_ckpt_to_keep_lve: int = _hp(5, "lowest-validation-error checkpoints kept", "run", minimum=1)
+    ps_nexamples_to_process: int = _hp(NO_LIMIT, "inference stops after this many trials a session", "run", unit="trials", minimum=1)
+    num_samples_posterior: int = _hp(0, "posterior samples averaged a trial; 0: as many as batch_size", "run", unit="samples", minimum=0)
+    report: bool = _hp(True, "draw the figures of report/ after training and inference", "run")
+    device: str = _hp("/gpu:0", "device to run on; falls back to the CPU", "run")
+    allow_gpu_growth: bool = _hp(True, "take GPU memory as it is needed and not all at once", "run")
+    num_threads: int = _hp(0, "CPU threads; 0: all cores that this process may use", "run", minimum=0)
+    jit_compile: str = _hp("auto", "compile the step with XLA; auto: on a GPU only", "run", choices=("auto", "true", "false"))
+
+    # Data and observation model
+    output_dist: str = _hp("poisson", "observation model: spike counts (poisson) or values (gaussian)", "data", choices=("poisson", "gaussian"), tuned="once", architecture=True)
+    ext_input_dim: int = _hp(0, "external inputs a bin in the data files", "data", minimum=0, tuned="once", architecture=True)
+    inject_ext_input_to_gen: bool = _hp(False, "give the external inputs to the generator and not to the encoders", "data", tuned="sometimes", architecture=True)
+    _clip_value: float = _hp(80.0, "log-rates and log-variances are limited to plus or minus this before exp", "data", above=0)
+
+    # Initial condition
+    ic_dim: int = _hp(64, "size of the initial-condition code; 0: one learned initial condition for all trials", "initial condition", unit="dimensions", minimum=0, tuned="sometimes", architecture=True)
+    ic_enc_dim: int = _hp(128, "units of each initial-condition encoder", "initial condition", unit="units", minimum=1, tuned="sometimes", architecture=True)
+    num_steps_for_gen_ic: int = _hp(NO_LIMIT, "the initial-condition encoders read this many first bins", "initial condition", unit="bins", minimum=1, tuned="sometimes", architecture=True)
+    ic_prior_var_min: float = _hp(0.1, "least prior variance of the initial condition", "initial condition", above=0)
+    ic_prior_var_scale: float = _hp(0.1, "prior variance of the initial condition (at the start of training if it is learned)", "initial condition", above=0)
+    ic_prior_var_max: float = _hp(0.1, "largest prior variance; above ic_prior_var_min the variance is learned", "initial condition", above=0)
+    ic_post_var_min: float = _hp(1e-4, "floor added to the posterior variance of the initial condition", "initial condition", minimum=0)
+
+    # Controller and inferred inputs
+    co_dim: int = _hp(4, "inferred inputs; 0: no controller", "controller", unit="dimensions", minimum=0, tuned="often", architecture=True)
+    con_dim: int = _hp(128, "units of the controller", "controller", unit="units", minimum=1, tuned="sometimes", architecture=True)
+    ci_enc_dim: int = _hp(128, "units of each controller-input encoder", "controller", unit="units", minimum=1, tuned="sometimes", architecture=True)
+    controller_input_lag: int = _hp(1, "bins between the encoding that the controller reads and now", "controller", unit="bins", minimum=0, architecture=True)
+    do_causal_controller: bool = _hp(False, "leave the reverse controller-input encoder out", "controller", tuned="sometimes", architecture=True)
+    do_feed_factors_to_controller: bool = _hp(True, "feed the previous bin's factors back to the controller", "controller", architecture=True)
+    feedback_factors_or_rates: str = _hp("factors", "what is fed back; rates need a single session", "controller", choices=("factors", "rates"), architecture=True)
+    prior_ar_atau: float = _hp(10.0, "autocorrelation time of the inferred inputs' AR(1) prior at the start", "controller", unit="bins", above=0)
+    do_train_prior_ar_atau: bool = _hp(True, "learn that autocorrelation time", "controller")
+    prior_ar_nvar: float = _hp(0.1, "noise variance of the AR(1) prior at the start", "controller", above=0)
+    do_train_prior_ar_nvar: bool = _hp(True, "learn that noise variance", "controller")
+    co_prior_var_scale: float = _hp(0.1, "stored for compatibility; used nowhere", "controller", above=0)
+
+    # Generator and factors
+    gen_dim: int = _hp(100, "units of the generator", "generator", unit="units", minimum=1, tuned="often", architecture=True)
+    factors_dim: int = _hp(50, "factors", "generator", unit="dimensions", minimum=1, tuned="often", architecture=True)
+    cell_weight_scale: float = _hp(1.0, "scale of the encoders' and the controller's initial weights", "generator", minimum=0)
+    gen_cell_input_weight_scale: float = _hp(1.0, "scale of the generator's initial input weights", "generator", minimum=0)
+    gen_cell_rec_weight_scale: float = _hp(1.0, "scale of the generator's initial recurrent weights", "generator", minimum=0)
+    cell_clip_value: float = _hp(5.0, "states are limited to plus or minus this; lower it against instability", "generator", above=0, tuned="sometimes")
+
+    # Optimisation
+    batch_size: int = _hp(256, "trials a batch", "optimisation", unit="trials", minimum=1, tuned="sometimes")
+    learning_rate_init: float = _hp(0.01, "learning rate at the start", "optimisation", above=0, tuned="sometimes")
+    learning_rate_decay_factor: float = _hp(0.95, "the rate is multiplied by this when the cost stops falling", "optimisation", above=0, below=1, tuned="sometimes")
+    learning_rate_n_to_compare: int = _hp(6, "the rate falls when the cost is above those of this many last epochs", "optimisation", unit="epochs", minimum=1)
+    learning_rate_stop: float = _hp(1e-5, "training ends below this rate", "optimisation", above=0, tuned="sometimes")
+    max_grad_norm: float = _hp(200.0, "gradients are scaled down to this global norm", "optimisation", above=0)
+    do_reset_learning_rate: bool = _hp(False, "go back to learning_rate_init when training is resumed", "optimisation")
+    do_train_io_only: bool = _hp(False, "train read-in and read-out only", "optimisation")
+    do_train_encoder_only: bool = _hp(False, "train the initial-condition encoders and their posterior only", "optimisation")
+    do_train_readin: bool = _hp(True, "train the read-in matrices", "optimisation")
+
+    # Against over- and underfitting
+    keep_prob: float = _hp(0.95, "dropout keeps each entry with this probability", "regularisation", above=0, maximum=1, tuned="often")
+    temporal_spike_jitter_width: int = _hp(0, "training spikes move by up to this many bins", "regularisation", unit="bins", minimum=0, tuned="sometimes")
+    l2_gen_scale: float = _hp(500.0, "L2 penalty of the generator's recurrent weights", "regularisation", minimum=0, tuned="often")
+    l2_con_scale: float = _hp(500.0, "L2 penalty of the controller's recurrent weights", "regularisation", minimum=0, tuned="often")
+    l2_start_step: int = _hp(0, "training step at which the L2 penalty starts to rise", "regularisation", unit="steps", minimum=0)
+    l2_increase_steps: int = _hp(900, "steps over which the L2 penalty rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
+    kl_ic_weight: float = _hp(1.0, "weight of the initial condition's KL cost", "regularisation", minimum=0, tuned="sometimes")
+    kl_co_weight: float = _hp(1.0, "weight of the inferred inputs' KL cost", "regularisation", minimum=0, tuned="sometimes")
+    kl_start_step: int = _hp(0, "training step at which the KL cost starts to rise", "regularisation", unit="steps", minimum=0)
+    kl_increase_steps: int = _hp(900, "steps over which the KL cost rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
+    co_mean_corr_scale: float = _hp(0.0, "penalty on correlated inferred inputs", "regularisation", minimum=0)
+    # fmt: on
+
+
+def declared() -> dict[str, dataclasses.Field]:
+    """Every field of the declaration by name, in order."""
+    return {f.name: f for f in dataclasses.fields(HyperParameters)}
+
+
+def value_problem(name: str, value: Any) -> str | None:
+    """What is wrong with this value of a field, or None. Type, choices and bounds; one sentence."""
+    field = declared()[name]
+    kind, facts = type(field.default), field.metadata
+    numeric = kind in (int, float)
+    right = isinstance(value, (int, float) if kind is float else kind) and not (numeric and isinstance(value, bool))
+    if not right:
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        return f"--{name} must be {words[kind]}, got {value!r}"
+    if "choices" in facts and value not in facts["choices"]:
+        return f"--{name} must be one of {', '.join(facts['choices'])}, got {value!r}"
+    checks = (
+        ("minimum", "at least", lambda bound: value >= bound),
+        ("maximum", "at most", lambda bound: value <= bound),
+        ("above", "greater than", lambda bound: value > bound),
+        ("below", "less than", lambda bound: value < bound),
+    )
+    for fact, words, holds in checks:
+        # "not holds" and a finite check also refuse NaN and infinity.
+        if fact in facts and not (holds(facts[fact]) and abs(value) < float("inf")):
+            return f"--{name} must be {words} {facts[fact]}, got {value!r}"
+    return None
+
+
+def problems(hp: HyperParameters) -> list[str]:
+    """Everything wrong with one set of hyperparameters that needs no data to see; empty when all is well."""
+    found = [p for p in (value_problem(name, getattr(hp, name)) for name in declared()) if p]
+    if found:
+        return found
+    if not hp.ic_prior_var_min <= hp.ic_prior_var_scale <= hp.ic_prior_var_max:
+        found.append(
+            "prior variances must be ordered --ic_prior_var_min <= --ic_prior_var_scale <= --ic_prior_var_max, got "
+            f"{hp.ic_prior_var_min}, {hp.ic_prior_var_scale}, {hp.ic_prior_var_max}"
+        )
+    if hp.inject_ext_input_to_gen and hp.ext_input_dim == 0:
+        found.append("--inject_ext_input_to_gen needs --ext_input_dim of at least 1, got 0")
+    if hp.do_train_io_only and hp.do_train_encoder_only:
+        found.append("--do_train_io_only and --do_train_encoder_only exclude each other; give one of them")
+    if hp.do_train_encoder_only and hp.ic_dim == 0:
+        found.append("--do_train_encoder_only needs an initial-condition encoder: --ic_dim of at least 1, got 0")
+    if hp.learning_rate_stop >= hp.learning_rate_init:
+        found.append(
+            f"--learning_rate_stop ({hp.learning_rate_stop}) must be less than --learning_rate_init "
+            f"({hp.learning_rate_init}); otherwise training ends at once"
+        )
+    if hp.output_dist != "poisson" and hp.temporal_spike_jitter_width:
+        found.append("--temporal_spike_jitter_width moves spikes: it needs --output_dist=poisson, or 0")
+    for name in ("checkpoint_name", "csv_log"):
+        if not getattr(hp, name) or "/" in getattr(hp, name):
+            found.append(f"--{name} must be a file name without folders, got {getattr(hp, name)!r}")
+    return found
