@@ -29,7 +29,9 @@ class DecoderInputs(NamedTuple):
     w_logvar: tf.Tensor  # [K, U] controller to their log-variance
     b_logvar: tf.Tensor  # [U]
     noise: tf.Tensor  # [T, B, U] standard normal, or zeros for the mean
-    gen_x_gates: tf.Tensor  # [T, B, 2G] injected inputs' part of the generator's gates, with biases; [1, 1, 2G]: for all
+    gen_x_gates: (
+        tf.Tensor
+    )  # [T, B, 2G] injected inputs' part of the generator's gates, with biases; [1, 1, 2G]: for all
     gen_x_candidate: tf.Tensor  # [T, B, G] or [1, 1, G]
     gen_u_w_gates: tf.Tensor  # [U, 2G] weights of the inferred inputs
     gen_u_w_candidate: tf.Tensor  # [U, G]
@@ -51,8 +53,8 @@ class DecoderOutputs(NamedTuple):
     factors: tf.Tensor  # [T, B, F]
 
 
-# The order in which the kernels take the weights.
-_WEIGHTS = (
+# The order in which the kernels take their inputs.
+_WEIGHTS = [
     "con_w_gates",
     "con_w_candidate",
     "fb_w_gates",
@@ -61,12 +63,20 @@ _WEIGHTS = (
     "b_mean",
     "w_logvar",
     "b_logvar",
-    "gen_u_w_gates",
-    "gen_u_w_candidate",
-    "gen_w_gates",
-    "gen_w_candidate",
-    "fac_w",
-)
+]
+_WEIGHTS += ["gen_u_w_gates", "gen_u_w_candidate", "gen_w_gates", "gen_w_candidate", "fac_w"]
+_FORWARD = [
+    "noise",
+    "con_h0",
+    "gen_h0",
+    "con_x_gates",
+    "con_x_candidate",
+    "gen_x_gates",
+    "gen_x_candidate",
+    "gen_mask",
+    "fb_mask",
+]
+_SAVED = ["con_stack", "gen_stack", "co_logvar", "con_gates", "con_candidate", "gen_gates", "gen_candidate"]
 
 
 def available():
@@ -133,38 +143,15 @@ def decoder_scan(inputs, clip, feed_factors=True, save_for_gradient=True):
     def forward(*flat):
         x = DecoderInputs(*flat)
         weights = [getattr(x, name) for name in _WEIGHTS]
-        saved = kernels.lfads_decoder_scan(
-            x.noise,
-            x.con_h0,
-            x.gen_h0,
-            x.con_x_gates,
-            x.con_x_candidate,
-            x.gen_x_gates,
-            x.gen_x_candidate,
-            x.gen_mask,
-            x.fb_mask,
-            *weights,
-            save=save_for_gradient,
-            **options,
-        )
+        data = [getattr(x, name) for name in _FORWARD]
+        saved = kernels.lfads_decoder_scan(*data, *weights, save=save_for_gradient, **options)
         _shape_decoder(saved, x)
 
         def gradient(*d_outputs):
             d_outputs = [none if _is_zeros(d) else d for d in d_outputs]
+            activations = [getattr(saved, name) for name in _SAVED]
             d = kernels.lfads_decoder_scan_grad(
-                x.noise,
-                *d_outputs,
-                saved.con_stack,
-                saved.gen_stack,
-                saved.co_logvar,
-                saved.con_gates,
-                saved.con_candidate,
-                saved.gen_gates,
-                saved.gen_candidate,
-                x.gen_mask,
-                x.fb_mask,
-                *weights,
-                **options,
+                x.noise, *d_outputs, *activations, x.gen_mask, x.fb_mask, *weights, **options
             )
             return _decoder_gradients(x, saved, d, feed_factors)
 
@@ -205,7 +192,7 @@ def _decoder_gradients(x, saved, d, feed_factors):
         fed = fed * x.fb_mask
     if x.gen_mask.shape != [0, 0, 0]:
         gen_states = gen_states * x.gen_mask
-    shared = x.gen_x_gates.shape[:2] == [1, 1] and x.noise.shape[:2] != [1, 1]
+    shared = x.gen_x_gates.shape[:2] == [1, 1]
     return DecoderInputs(
         con_x_gates=d.d_con_gates,
         con_x_candidate=d.d_con_candidate,
@@ -228,8 +215,7 @@ def _decoder_gradients(x, saved, d, feed_factors):
         gen_w_gates=_over_rows(saved.gen_stack[:-1], d.d_gen_gates),
         gen_w_candidate=_over_rows(d.gen_reset_state, d.d_gen_candidate),
         gen_mask=None,
-        fac_w=_over_rows(gen_states, d.d_factors_total)
-        + tf.matmul(x.gen_h0, d.d_first_factors, transpose_a=True),
+        fac_w=_over_rows(gen_states, d.d_factors_total) + tf.matmul(x.gen_h0, d.d_first_factors, transpose_a=True),
     )
 
 

@@ -1,0 +1,80 @@
+// A GRU over all time steps, and its gradient. Rows of the batch do not interact, so each thread takes its rows
+// through all steps without waiting for the others.
+#include "gru_step.h"
+#include "op_context.h"
+#include "shards.h"
+
+namespace lfads {
+
+// T steps of B rows, H units. The stack of states has one row more than there are steps: the initial state stands
+// first (last if reverse), so that the states before each step are a slice of it too.
+void gru_scan(OpContext& context, const Attributes& attributes) {
+  Shape shape = context.peek("x_candidate", 3);
+  const int64_t T = shape[0], B = shape[1], H = shape[2];
+  const float* x_candidate = context.input("x_candidate", {T, B, H});
+  const float* x_gates = context.input("x_gates", {T, B, 2 * H});
+  const float* h0 = context.input("h0", {B, H});
+  const float* w_gates = context.input("w_gates", {H, 2 * H});
+  const float* w_candidate = context.input("w_candidate", {H, H});
+  const bool save = attributes.save, reverse = attributes.reverse;
+  float* stack = context.output({T + 1, B, H});
+  float* gates = context.output(save ? Shape{T, B, 2 * H} : Shape{0, 0, 0});
+  float* candidate = context.output(save ? Shape{T, B, H} : Shape{0, 0, 0});
+  if (!context.ok() || B == 0 || H == 0) return;
+
+  // Without saving, all steps share one step's worth of memory.
+  Buffer step_gates(save ? 0 : B * 2 * H), step_candidate(save ? 0 : B * H);
+  const int64_t kept = save ? B * H : 0;
+  if (!save) gates = step_gates.data(), candidate = step_candidate.data();
+  const GruWeights weights{(int)H, 0, w_gates, w_candidate, nullptr, nullptr};
+  const GruForward packed(weights);
+  run_shards((int)B, attributes.threads, [&](int first, int rows) {
+    const int stride = weights.stride();
+    Buffer input((size_t)rows * stride), gated((size_t)rows * stride);
+    const int64_t offset = first * H;
+    for (int row = 0; row < rows; ++row) std::copy_n(h0 + offset + row * H, H, input.data() + (int64_t)row * stride);
+    std::copy_n(h0 + offset, rows * H, stack + (reverse ? T * B * H : 0) + offset);
+    for (int64_t i = 0; i < T; ++i) {
+      const int64_t t = reverse ? T - 1 - i : i, at = t * B * H + offset, at_kept = t * kept + offset;
+      GruSlices s{x_gates + 2 * at,        x_candidate + at,    2 * H, H, gates + 2 * at_kept,
+                  candidate + at_kept, stack + at + (reverse ? 0 : B * H)};
+      gru_forward(packed, rows, stride, input.data(), gated.data(), s, attributes.clip);
+    }
+  });
+}
+
+void gru_scan_grad(OpContext& context, const Attributes& attributes) {
+  Shape shape = context.peek("d_states", 3);
+  const int64_t T = shape[0], B = shape[1], H = shape[2];
+  const float* d_states = context.input("d_states", {T, B, H});
+  const float* stack = context.input("stack", {T + 1, B, H});
+  const float* gates = context.input("gates", {T, B, 2 * H});
+  const float* candidate = context.input("candidate", {T, B, H});
+  const float* w_gates = context.input("w_gates", {H, 2 * H});
+  const float* w_candidate = context.input("w_candidate", {H, H});
+  float* d_gates = context.output({T, B, 2 * H});
+  float* d_candidate = context.output({T, B, H});
+  float* reset_state = context.output({T, B, H});
+  float* d_h0 = context.output({B, H});
+  if (!context.ok() || B == 0 || H == 0) return;
+
+  const bool reverse = attributes.reverse;
+  const GruWeights weights{(int)H, 0, w_gates, w_candidate, nullptr, nullptr};
+  const GruBackward packed(weights);
+  run_shards((int)B, attributes.threads, [&](int first, int rows) {
+    const int stride = weights.stride();
+    Buffer carry((size_t)rows * stride);
+    carry.zero();
+    const int64_t offset = first * H;
+    for (int64_t i = 0; i < T; ++i) {
+      const int64_t t = reverse ? i : T - 1 - i, at = t * B * H + offset;
+      GruGradSlices s{gates + 2 * at,    candidate + at,   stack + at + (reverse ? B * H : 0),
+                      d_gates + 2 * at, d_candidate + at, reset_state + at};
+      gru_backward(packed, rows, stride, carry.data(), d_states + at, s, attributes.clip);
+    }
+    for (int row = 0; row < rows; ++row)
+      std::copy_n(carry.data() + (int64_t)row * stride, H, d_h0 + offset + row * H);
+  });
+}
+
+}  // namespace lfads

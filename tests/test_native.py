@@ -1,0 +1,376 @@
+"""The native kernels against NumPy in float64, gradients against plain TensorFlow, and how they are built."""
+
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lfads_tf2 import native
+from lfads_tf2.model import native_ops
+
+COMPILER = next((path for path in map(shutil.which, native.COMPILERS) if path), None)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler, hence no kernels")
+needs_kernels = pytest.mark.skipif(not native_ops.available(), reason="the native kernels cannot be built here")
+
+CLIP = 0.7  # low enough that many states touch it
+# (T, B, H): odd sizes, one row, several threads, one step, more than two vectors of columns.
+GRU_SHAPES = [(4, 5, 7), (6, 1, 16), (3, 130, 20), (1, 40, 33), (5, 33, 64), (2, 3, 100)]
+# (T, B, K, U, G, F)
+DECODER_SHAPES = [
+    (4, 5, 7, 1, 9, 3),
+    (3, 1, 16, 2, 16, 4),
+    (2, 130, 20, 1, 33, 20),
+    (1, 3, 5, 4, 6, 1),
+    (5, 34, 8, 17, 15, 18),
+]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def numpy_step(xg, xc, h, wg, wc, clip):
+    gates, n = xg + h @ wg, h.shape[-1]
+    r, u = sigmoid(gates[:, :n]), sigmoid(gates[:, n:] + 1)
+    return np.clip(u * h + (1 - u) * np.tanh(xc + (r * h) @ wc), -clip, clip)
+
+
+def numpy_gru(xg, xc, h, wg, wc, clip, reverse):
+    states = np.zeros_like(xc)
+    for t in range(len(xc))[:: -1 if reverse else 1]:
+        states[t] = h = numpy_step(xg[t], xc[t], h, wg, wc, clip)
+    return states
+
+
+def numpy_decoder(x, clip, feed):
+    """DecoderOutputs of float64 arrays; steps and weights as the equations have them."""
+    k, g = x.con_h0, x.gen_h0
+    f, rows = g @ x.fac_w, []
+    for t in range(len(x.noise)):
+        xg, xc = x.con_x_gates[t], x.con_x_candidate[t]
+        if feed:
+            fed = f * (1 if x.fb_mask is None else x.fb_mask[t])
+            xg, xc = xg + fed @ x.fb_w_gates, xc + fed @ x.fb_w_candidate
+        k = numpy_step(xg, xc, k, x.con_w_gates, x.con_w_candidate, clip)
+        mean, logvar = k @ x.w_mean + x.b_mean, k @ x.w_logvar + x.b_logvar
+        u = mean + np.exp(logvar / 2) * x.noise[t]
+        s = 0 if len(x.gen_x_gates) == 1 else t
+        xg, xc = x.gen_x_gates[s] + u @ x.gen_u_w_gates, x.gen_x_candidate[s] + u @ x.gen_u_w_candidate
+        g = numpy_step(xg, xc, g, x.gen_w_gates, x.gen_w_candidate, clip)
+        f = (g * (1 if x.gen_mask is None else x.gen_mask[t])) @ x.fac_w
+        rows.append((k, mean, logvar, u, g, f))
+    return native_ops.DecoderOutputs(*map(np.stack, zip(*rows, strict=True)))
+
+
+def tf_step(xg, xc, h, wg, wc, clip):
+    r, u = tf.split(xg + h @ wg, 2, axis=-1)
+    r, u = tf.sigmoid(r), tf.sigmoid(u + 1)
+    return tf.clip_by_value(u * h + (1 - u) * tf.tanh(xc + (r * h) @ wc), -clip, clip)
+
+
+def tf_gru(xg, xc, h, wg, wc, clip, reverse):
+    states = {}
+    for t in range(len(xc))[:: -1 if reverse else 1]:
+        states[t] = h = tf_step(xg[t], xc[t], h, wg, wc, clip)
+    return tf.stack([states[t] for t in range(len(xc))])
+
+
+def tf_decoder(x, clip, feed):
+    k, g = x.con_h0, x.gen_h0
+    f, rows = g @ x.fac_w, []
+    for t in range(len(x.noise)):
+        xg, xc = x.con_x_gates[t], x.con_x_candidate[t]
+        if feed:
+            fed = f if x.fb_mask is None else f * x.fb_mask[t]
+            xg, xc = xg + fed @ x.fb_w_gates, xc + fed @ x.fb_w_candidate
+        k = tf_step(xg, xc, k, x.con_w_gates, x.con_w_candidate, clip)
+        mean, logvar = k @ x.w_mean + x.b_mean, k @ x.w_logvar + x.b_logvar
+        u = mean + tf.exp(logvar / 2) * x.noise[t]
+        s = 0 if len(x.gen_x_gates) == 1 else t
+        xg, xc = x.gen_x_gates[s] + u @ x.gen_u_w_gates, x.gen_x_candidate[s] + u @ x.gen_u_w_candidate
+        g = tf_step(xg, xc, g, x.gen_w_gates, x.gen_w_candidate, clip)
+        f = (g if x.gen_mask is None else g * x.gen_mask[t]) @ x.fac_w
+        rows.append((k, mean, logvar, u, g, f))
+    return native_ops.DecoderOutputs(*map(tf.stack, zip(*rows, strict=True)))
+
+
+def gru_arrays(T, B, H, seed=0):
+    draw = np.random.default_rng(seed).normal
+    shapes = [(T, B, 2 * H), (T, B, H), (B, H), (H, 2 * H), (H, H)]
+    scales = [1, 1.5, 0.4, H**-0.5, H**-0.5]
+    return [draw(0, scale, shape).astype(np.float32) for shape, scale in zip(shapes, scales, strict=True)]
+
+
+def decoder_arrays(T, B, K, U, G, F, masks=True, injected=True, seed=0):
+    generator = np.random.default_rng(seed)
+
+    def draw(*shape, scale=1.0):
+        return generator.normal(0, scale, shape).astype(np.float32)
+
+    def mask(width):
+        return (generator.random((T, B, width)) < 0.8).astype(np.float32) / np.float32(0.8) if masks else None
+
+    def weight(rows, columns):
+        return draw(rows, columns, scale=rows**-0.5)
+
+    steps, trials = (T, B) if injected else (1, 1)
+    return native_ops.DecoderInputs(
+        con_x_gates=draw(T, B, 2 * K), con_x_candidate=draw(T, B, K), con_h0=draw(B, K, scale=0.4),
+        con_w_gates=weight(K, 2 * K), con_w_candidate=weight(K, K), fb_w_gates=weight(F, 2 * K),
+        fb_w_candidate=weight(F, K), fb_mask=mask(F), w_mean=weight(K, U), b_mean=draw(U), w_logvar=weight(K, U),
+        b_logvar=draw(U), noise=draw(T, B, U), gen_x_gates=draw(steps, trials, 2 * G),
+        gen_x_candidate=draw(steps, trials, G), gen_u_w_gates=weight(U, 2 * G), gen_u_w_candidate=weight(U, G),
+        gen_h0=draw(B, G, scale=0.4), gen_w_gates=weight(G, 2 * G), gen_w_candidate=weight(G, G), gen_mask=mask(G),
+        fac_w=weight(G, F),
+    )  # fmt: skip
+
+
+def double(arrays):
+    return [None if a is None else np.asarray(a, np.float64) for a in arrays]
+
+
+def assert_close(actual, expected, tolerance, name=""):
+    """Equal up to `tolerance` times the largest expected magnitude."""
+    expected = np.asarray(expected)
+    assert actual.shape == expected.shape, name
+    scale = max(np.abs(expected).max(initial=0), 1e-3)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+def gradients(function, arguments, weights):
+    """Gradients, for each argument that is not None, of the outputs' sum weighted by `weights` (None: unused)."""
+    arguments = [None if a is None else tf.convert_to_tensor(a) for a in arguments]
+    watched = [a for a in arguments if a is not None]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        outputs = function(*arguments)
+        terms = [tf.reduce_sum(y * tf.cast(w, y.dtype)) for y, w in zip(outputs, weights, strict=True) if w is not None]
+        total = tf.add_n(terms)
+    return tape.gradient(total, watched, unconnected_gradients="zero")
+
+
+@needs_kernels
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape", GRU_SHAPES)
+def test_gru_scan(shape, reverse, compiled):
+    arrays = gru_arrays(*shape)
+    wrap = tf.function if compiled else lambda f: f
+    scan = wrap(lambda *x: native_ops.gru_scan(*x, CLIP, reverse))
+    states = scan(*arrays)
+    expected = numpy_gru(*double(arrays), CLIP, reverse)
+    assert_close(states, expected, 2e-6)
+    assert (np.abs(expected) == CLIP).any() and (np.abs(expected) < CLIP).any()
+    kept_less = native_ops.gru_scan(*arrays, CLIP, reverse, save_for_gradient=False)
+    np.testing.assert_array_equal(kept_less, states)
+
+    weight = np.random.default_rng(1).normal(size=expected.shape)
+    actual = wrap(lambda *x: gradients(lambda *y: [native_ops.gru_scan(*y, CLIP, reverse)], x, [weight]))(*arrays)
+    wanted = gradients(lambda *x: [tf_gru(*x, CLIP, reverse)], double(arrays), [weight])
+    for name, a, b in zip(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate"), actual, wanted, strict=True):
+        assert_close(a, b, 1e-5, name)
+
+
+@needs_kernels
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("masks, injected, feed", [(1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0)])
+@pytest.mark.parametrize("shape", DECODER_SHAPES)
+def test_decoder_scan(shape, masks, injected, feed, compiled):
+    arrays = decoder_arrays(*shape, masks=masks, injected=injected)
+    expected = numpy_decoder(native_ops.DecoderInputs(*double(arrays)), CLIP, feed)
+    outputs = native_ops.decoder_scan(arrays, CLIP, feed)
+    kept_less = native_ops.decoder_scan(arrays, CLIP, feed, save_for_gradient=False)
+    for name, a, b, c in zip(outputs._fields, outputs, expected, kept_less, strict=True):
+        assert_close(a, b, 3e-6, name)
+        np.testing.assert_array_equal(a, c)
+
+    draw = np.random.default_rng(2).normal
+    weights = [draw(size=y.shape) for y in expected]
+    if masks:
+        weights[0] = weights[3] = weights[4] = None  # as in training: states and samples reach no cost themselves
+
+    def native_gradients(*x):
+        return gradients(lambda *y: native_ops.decoder_scan(native_ops.DecoderInputs(*y), CLIP, feed), x, weights)
+
+    actual = (tf.function(native_gradients) if compiled else native_gradients)(*arrays)
+    wanted = gradients(lambda *x: tf_decoder(native_ops.DecoderInputs(*x), CLIP, feed), double(arrays), weights)
+    names = [name for name, value in zip(arrays._fields, arrays, strict=True) if value is not None]
+    for name, a, b in zip(names, actual, wanted, strict=True):
+        if name not in ("noise", "fb_mask", "gen_mask"):
+            assert_close(a, b, 2e-5, name)
+
+
+@needs_kernels
+def test_activations_are_accurate_near_zero_and_at_the_ends():
+    """With zero weights and states, h' = (1 - sigmoid(xg + 1)) * tanh(xc): both functions show alone."""
+    x = np.concatenate([np.linspace(-12, 12, 4001), np.logspace(-30, 0, 301), [np.inf, -np.inf, 1e30, -1e30]])
+    x = x.astype(np.float32)[None, :, None]
+    h0 = np.zeros((x.size, 1), np.float32)
+    weights = [np.zeros((1, 2), np.float32), np.zeros((1, 1), np.float32)]
+    update_off = np.concatenate([np.zeros_like(x), np.full_like(x, -1e9)], axis=-1)
+    through_tanh = native_ops.gru_scan(update_off, x, h0, *weights, 5.0)
+    np.testing.assert_allclose(through_tanh, np.tanh(x.astype(np.float64)), rtol=6e-7)
+    update = np.concatenate([np.zeros_like(x), x], axis=-1)
+    through_sigmoid = native_ops.gru_scan(update, np.full_like(x, np.inf), h0, *weights, 5.0)
+    np.testing.assert_allclose(through_sigmoid, 1 - sigmoid(x.astype(np.float64) + 1), atol=1.5e-7)
+
+
+@needs_kernels
+def test_nan_reaches_later_steps_of_its_trial_only():
+    arrays = gru_arrays(5, 40, 10)
+    arrays[1][2, 7, 3] = np.nan
+    states = native_ops.gru_scan(*arrays, CLIP).numpy()
+    assert np.isnan(states[2, 7, 3]) and np.isnan(states[3:, 7]).all() and np.isfinite(states[:2]).all()
+    assert np.isfinite(np.delete(states, 7, axis=1)).all()
+    bad = decoder_arrays(4, 3, 8, 1, 8, 4)
+    bad.noise[1, 2, 0] = np.nan
+    factors = native_ops.decoder_scan(bad, CLIP).factors.numpy()
+    assert np.isnan(factors[1:, 2]).all() and np.isfinite(factors[:, :2]).all()
+
+
+@needs_kernels
+@pytest.mark.parametrize("T, B", [(0, 3), (3, 0), (0, 0)])
+def test_empty_batches_and_no_steps(T, B):
+    arrays = gru_arrays(T, B, 6)
+    assert native_ops.gru_scan(*arrays, CLIP).shape == (T, B, 6)
+    d_h0 = gradients(lambda *x: [native_ops.gru_scan(*x, CLIP)], arrays, [np.ones((T, B, 6))])[2]
+    np.testing.assert_array_equal(d_h0, np.zeros((B, 6)))
+    outputs = native_ops.decoder_scan(decoder_arrays(T, B, 4, 1, 5, 2), CLIP)
+    assert outputs.factors.shape == (T, B, 2)
+
+
+@needs_kernels
+def test_static_shapes_are_known_in_a_graph():
+    def specs(arrays, batch_first):
+        shapes = [list(a.shape) for a in arrays]
+        return [tf.TensorSpec([None if i == batch_first.get(len(s)) and 13 in s else n for i, n in enumerate(s)])
+                for s in shapes]  # fmt: skip
+
+    arrays = gru_arrays(4, 13, 6)
+    seen = []
+
+    @tf.function(input_signature=specs(arrays, {3: 1, 2: 0}))
+    def scan(*x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            states = native_ops.gru_scan(*x, CLIP)
+        seen.append(states.shape.as_list())
+        seen.append([g.shape.as_list() for g in tape.gradient(states, x)])
+        return states
+
+    assert scan(*arrays).shape == (4, 13, 6)
+    assert seen == [[4, None, 6], [[4, None, 12], [4, None, 6], [None, 6], [6, 12], [6, 6]]]
+
+
+@needs_kernels
+def test_wrong_shapes_are_refused_by_name():
+    arrays = gru_arrays(3, 4, 5)
+    for index, name in enumerate(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate")):
+        wrong = list(arrays)
+        wrong[index] = np.zeros((2, 2), np.float32) if index else np.zeros((3, 4, 9), np.float32)
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match="must have" if index != 1 else "rank"):
+            native_ops.gru_scan(*wrong, CLIP)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} must have"):
+            _raw_gru(*wrong)
+    decoder = decoder_arrays(3, 4, 5, 2, 6, 7)
+    for name in set(decoder._fields) - {"noise"}:
+        wrong = np.zeros(np.add(getattr(decoder, name).shape, 1), np.float32)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must have shape"):
+            native_ops.decoder_scan(decoder._replace(**{name: wrong}), CLIP)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"fac_w must have shape \[6, 7\], got \[8, 7\]"):
+        native_ops.decoder_scan(decoder._replace(fac_w=np.zeros((8, 7), np.float32)), CLIP)
+
+
+def _raw_gru(x_gates, x_candidate, h0, w_gates, w_candidate):
+    kernel = native.load().lfads_gru_scan
+    return kernel(x_candidate, x_gates, h0, w_gates, w_candidate, clip=1.0, reverse=False, save=True, threads=2)
+
+
+@needs_kernels
+def test_shares_of_the_batch_do_not_change_the_numbers():
+    """One thread or many, the same rows: only the order of rows within a tile differs, never a sum."""
+    x_gates, x_candidate, h0, w_gates, w_candidate = gru_arrays(5, 100, 24)
+    kernel = native.load().lfads_gru_scan
+    results = [
+        kernel(x_candidate, x_gates, h0, w_gates, w_candidate, clip=1.0, reverse=False, save=True, threads=n).stack
+        for n in (1, 2, 3, 50)
+    ]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@needs_compiler
+def test_concurrent_builds_leave_one_whole_library(tmp_path):
+    built, count = [], 3
+    workers = [
+        threading.Thread(target=lambda: built.append(native.build(tmp_path, COMPILER, tf))) for _ in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(built) == count and len(set(built)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [built[0].name]
+    before = built[0].stat().st_mtime_ns
+    assert native.build(tmp_path, COMPILER, tf).stat().st_mtime_ns == before
+
+
+def test_a_broken_compiler_gives_none_and_one_log_line(tmp_path, monkeypatch, caplog):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho 'kernel.cc: error: cannot compile today' >&2\nexit 1\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(native, "_loaded", [])
+    with caplog.at_level(logging.WARNING):
+        assert native.load() is None and native.load() is None
+    assert len(caplog.records) == 1 and "cannot compile today" in caplog.text
+    assert not list((tmp_path / "cache" / "lfads_tf2").iterdir())
+    with pytest.raises(RuntimeError, match="available"):
+        native_ops.gru_scan(*gru_arrays(1, 1, 1), 1.0)
+
+
+def test_no_compiler_gives_none(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(native, "_loaded", [])
+    assert native.load() is None
+    assert "no C++ compiler found" in caplog.text
+
+
+def test_the_environment_can_switch_the_kernels_off_without_importing_tensorflow():
+    code = (
+        "import sys\nfrom lfads_tf2 import native\nassert native.load() is None\nassert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "LFADS_NATIVE": "0"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "LFADS_NATIVE=0" in done.stderr
+
+
+@needs_compiler
+def test_a_damaged_library_is_replaced(tmp_path):
+    folder = tmp_path / "lfads_tf2"
+    folder.mkdir(mode=0o700)
+    library = folder / native.library_name(native.find_compiler(), tf.__version__)
+    library.write_bytes(b"not a library")
+    code = "from lfads_tf2 import native\nassert native.load() is not None"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not library.exists()
+
+
+def test_folders_that_others_may_write_are_not_used(tmp_path, monkeypatch):
+    (tmp_path / "lfads_tf2").mkdir()
+    (tmp_path / "lfads_tf2").chmod(0o777)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert tmp_path / "lfads_tf2" not in list(native.cache_folders())
