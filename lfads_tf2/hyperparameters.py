@@ -91,6 +91,7 @@ class HyperParameters:
     learning_rate_decay_factor: float = _hp(0.95, "the rate is multiplied by this when the cost stops falling", "optimisation", above=0, below=1, tuned="sometimes")
     learning_rate_n_to_compare: int = _hp(6, "the rate falls when the cost is above those of this many last epochs", "optimisation", unit="epochs", minimum=1)
     learning_rate_stop: float = _hp(1e-5, "training ends below this rate", "optimisation", above=0, tuned="sometimes")
+    max_epochs: int = _hp(0, "training ends after so many epochs even if the rate is not yet low; 0: no limit", "optimisation", unit="epochs", minimum=0)
     max_grad_norm: float = _hp(200.0, "gradients are scaled down to this global norm", "optimisation", above=0)
     do_reset_learning_rate: bool = _hp(False, "go back to learning_rate_init when training is resumed", "optimisation")
     do_train_io_only: bool = _hp(False, "train read-in and read-out only", "optimisation")

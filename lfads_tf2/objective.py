@@ -89,15 +89,15 @@ def l2_cost(model: LFADS):
     return tf.add_n(penalties) / float(count)
 
 
-def correlation_cost(co_mean):
-    """Mean over trials and pairs i < j of ½ (Σ_t mean_i mean_j)² of posterior means T x B x U; 0 when U < 2."""
+def correlation_terms(co_mean):
+    """Mean over pairs i < j of ½ (Σ_t mean_i mean_j)² of posterior means T x B x U, for each trial: B; 0 when U < 2."""
     num_inputs = co_mean.shape[-1]
     if num_inputs < 2:
-        return tf.constant(0.0)
+        return tf.zeros(tf.shape(co_mean)[1:2])
     products = tf.einsum("tbi,tbj->bij", co_mean, co_mean)
     upper = tf.linalg.band_part(tf.ones([num_inputs, num_inputs]), 0, -1) - tf.eye(num_inputs)
     pairs = num_inputs * (num_inputs - 1) / 2
-    return tf.reduce_mean(tf.reduce_sum(0.5 * tf.square(products) * upper, axis=[1, 2])) / pairs
+    return tf.reduce_sum(0.5 * tf.square(products) * upper, axis=[1, 2]) / pairs
 
 
 def costs(model: LFADS, terms: TrialTerms, outputs: Outputs, weights: Ramps, trial_weights=None) -> Costs:
@@ -120,6 +120,6 @@ def costs(model: LFADS, terms: TrialTerms, outputs: Outputs, weights: Ramps, tri
     total = recon + weights.kl * kl + weights.l2 * l2
     correlation = tf.constant(0.0)
     if hp.co_mean_corr_scale > 0 and model.has_controller:
-        correlation = correlation_cost(outputs.decoded.co_mean)
+        correlation = mean(correlation_terms(outputs.decoded.co_mean))
         total += hp.co_mean_corr_scale * correlation
     return Costs(total, recon, kl, l2, correlation)

@@ -1,0 +1,84 @@
+"""Every random draw of training and inference: noise, dropout masks and spike jitter.
+
+All draws are stateless: a seed and the step decide them, so that a run that was killed and resumed needs no stored
+generator to repeat them. They are made before the model runs; inside its time loop nothing is random.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from lfads_tf2.model.lfads import Masks, Noise
+from lfads_tf2.types import ModelSpec
+
+# One stream for each purpose, so that equal steps do not share draws.
+TRAIN_NOISE, TRAIN_MASKS, TRAIN_JITTER, VALID_NOISE, POSTERIOR_NOISE, PRIOR_NOISE = range(6)
+
+
+def stream(seed: int, purpose: int, step):
+    """The seed pair of one purpose at one step (a tensor or an integer)."""
+    return tf.random.experimental.stateless_fold_in(tf.constant([seed, purpose], tf.int32), tf.cast(step, tf.int32))
+
+
+def draw_noise(spec: ModelSpec, num_trials: int, seed) -> Noise:
+    """Standard normal draws for the posterior samples of ``num_trials`` trials."""
+    hp = spec.hyperparameters
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    g0 = tf.random.stateless_normal([num_trials, hp.ic_dim], seeds[0]) if hp.ic_dim else None
+    co = tf.random.stateless_normal([spec.num_steps, num_trials, hp.co_dim], seeds[1]) if hp.co_dim else None
+    return Noise(g0, co)
+
+
+def no_noise(spec: ModelSpec, num_trials) -> Noise:
+    """Zero noise: every posterior sample is its mean."""
+    hp = spec.hyperparameters
+    g0 = tf.zeros([num_trials, hp.ic_dim]) if hp.ic_dim else None
+    return Noise(g0, tf.zeros([spec.num_steps, num_trials, hp.co_dim]) if hp.co_dim else None)
+
+
+def dropout_mask(shape, keep: float, seed):
+    """0 or 1/keep an element. Sixteen random bits decide each, half of what a uniform float would cost."""
+    count = 1
+    for size in shape:
+        count *= size
+    bits = tf.random.stateless_uniform([(count + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)
+    kept = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count] < tf.constant(round(keep * 65536) - 1, tf.uint16)
+    return tf.reshape(tf.cast(kept, tf.float32) * (1.0 / keep), shape)
+
+
+def draw_masks(spec: ModelSpec, num_trials: int, seed) -> Masks:
+    """Dropout masks of a training batch; all None when keep_prob is 1."""
+    hp = spec.hyperparameters
+    if hp.keep_prob == 1.0:
+        return Masks()
+    sequence = [spec.num_steps, num_trials]
+    shapes = {"data": [*sequence, spec.max_channels], "gen_out": [*sequence, hp.gen_dim]}
+    if hp.ext_input_dim:
+        shapes["ext_input"] = [*sequence, hp.ext_input_dim]
+    if hp.ic_dim:
+        shapes["ic_code"] = [num_trials, 2 * hp.ic_enc_dim]
+    if hp.co_dim:
+        shapes["con_code"] = [*sequence, hp.ci_enc_dim * (1 if hp.do_causal_controller else 2)]
+        if hp.do_feed_factors_to_controller:
+            rates = hp.feedback_factors_or_rates == "rates"
+            shapes["feedback"] = [*sequence, spec.max_channels if rates else hp.factors_dim]
+    seeds = tf.random.experimental.stateless_split(seed, len(shapes))
+    return Masks(**{name: dropout_mask(shape, hp.keep_prob, s) for (name, shape), s in zip(shapes.items(), tf.unstack(seeds), strict=True)})  # fmt: skip
+
+
+def jitter_spikes(counts, width: int, seed):
+    """Moves every spike by a uniform integer in [−width, width) bins, reflected at both ends; counts are conserved.
+
+    Args:
+        counts: T x B x D float32, non-negative whole numbers.
+    """
+    num_steps = counts.shape[0]
+    occupied = tf.where(counts > 0)
+    spikes = tf.repeat(occupied, tf.cast(tf.gather_nd(counts, occupied), tf.int32), axis=0)
+    shifts = tf.random.stateless_uniform([tf.shape(spikes)[0]], seed, -width, width, dtype=tf.int64)
+    # Reflection folds time with this period, which also serves shifts longer than the trial.
+    period = max(2 * (num_steps - 1), 1)
+    times = tf.math.floormod(spikes[:, 0] + shifts, period)
+    times = tf.minimum(times, period - times)
+    moved = tf.concat([times[:, None], spikes[:, 1:]], axis=1)
+    return tf.scatter_nd(moved, tf.ones([tf.shape(spikes)[0]]), tf.shape(counts, out_type=tf.int64))

@@ -1,0 +1,109 @@
+"""What a person sees while training runs: a progress bar and TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.training.fit_log import parse_line
+from lfads_tf2.training.schedules import TrainingState
+
+# Where standard error is not a terminal, a line now and then is enough.
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def minutes(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Progress:
+    """A bar with epoch, costs, learning rate and an estimate of the time left to the stopping rate."""
+
+    def __init__(self, hp: HyperParameters, state: TrainingState, show: bool):
+        self.hp = hp
+        self.start_time, self.start_epoch, self.start_rate = time.monotonic(), state.epoch, state.learning_rate
+        on_terminal = sys.stderr.isatty()
+        self.bar = tqdm(
+            initial=state.epoch,
+            total=hp.max_epochs or None,
+            unit=" epochs",
+            disable=not show,
+            mininterval=0.5 if on_terminal else SECONDS_BETWEEN_LINES,
+            bar_format=None if hp.max_epochs else "epoch {n_fmt} [{elapsed}, {rate_fmt}] {postfix}",
+        )
+
+    def seconds_left(self, state: TrainingState) -> float | None:
+        """Time to the stopping rate at the pace at which the rate has fallen so far; None before it has."""
+        fallen = math.log(self.start_rate / state.learning_rate)
+        estimates = []
+        elapsed = time.monotonic() - self.start_time
+        if fallen > 0:
+            estimates.append(elapsed * max(math.log(state.learning_rate / self.hp.learning_rate_stop), 0.0) / fallen)
+        if self.hp.max_epochs and state.epoch > self.start_epoch:
+            estimates.append(elapsed / (state.epoch - self.start_epoch) * (self.hp.max_epochs - state.epoch))
+        return min(estimates) if estimates else None
+
+    def update(self, state: TrainingState, line: str) -> None:
+        """After an epoch, with its line of the fit log."""
+        if self.bar.disable:
+            return
+        row, left = parse_line(line), self.seconds_left(state)
+        valid = f" valid {row['total_valid']:.1f}" if "total_valid" in row else ""
+        left = "" if left is None else f", about {minutes(left)} left"
+        self.bar.set_postfix_str(f"train {row['total_train']:.1f}{valid} rate {state.learning_rate:.2g}{left}", False)
+        self.bar.update()
+
+    def close(self) -> None:
+        """Leaves the bar as it is and goes to a new line."""
+        self.bar.close()
+
+
+class TensorBoard:
+    """Scalars of each epoch in ``lfads_log/``."""
+
+    def __init__(self, folder: Path, model):
+        self.model = model
+        self.writer = tf.summary.create_file_writer(str(folder))
+
+    def write(self, step: int, state: TrainingState, result, valid) -> None:
+        """After an epoch: costs, weights, learning rate, gradient norm, and the AR(1) prior of each input."""
+        scalars = {
+            "total/train": result.costs.total,
+            "reconstruction/train": result.costs.recon,
+            "kl/train": result.costs.kl,
+            "l2": result.costs.l2,
+            "kl_weight": result.kl_weight,
+            "l2_weight": result.l2_weight,
+            "learning_rate": state.learning_rate,
+            "gradient_norm": result.gradient_norm,
+        }
+        if valid is not None:
+            scalars |= {"total/valid": valid.total, "reconstruction/valid": valid.recon, "kl/valid": valid.kl}
+        if self.model.has_controller:
+            prior = self.model.co_prior
+            for index, (log_tau, log_variance) in enumerate(
+                zip(np.ravel(prior.log_tau), np.ravel(prior.log_noise_variance), strict=True)
+            ):
+                scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
+                scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
+        with self.writer.as_default(step=step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+
+    def close(self) -> None:
+        """Flushes what is pending."""
+        self.writer.close()
+
+
+logging.getLogger("lfads_tf2").addHandler(logging.NullHandler())

@@ -1,0 +1,58 @@
+"""The learning-rate rule and the lowest-validation-error rule, as plain values that a checkpoint can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+from lfads_tf2.hyperparameters import HyperParameters
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """What training remembers between epochs beside weights and moments."""
+
+    epoch: int = 0  # epochs finished
+    learning_rate: float = 0.0
+    cost_history: list[float] = dataclasses.field(default_factory=list)
+    best_valid: float = math.inf
+    rollbacks: int = 0
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingState:
+        """The state that ``to_json`` wrote."""
+        return cls(**json.loads(text))
+
+
+def update_learning_rate(state: TrainingState, hp: HyperParameters, train_total: float) -> bool:
+    """Applies the original's rule after an epoch; True when the rate fell.
+
+    The rate falls when more than learning_rate_n_to_compare costs are on record and this epoch's training total is
+    above the largest of the last ones; infinity is then recorded in its place, so that as many epochs pass before the
+    next fall.
+    """
+    compared = hp.learning_rate_n_to_compare
+    falls = len(state.cost_history) > compared and train_total > max(state.cost_history[-compared:])
+    if falls:
+        state.learning_rate *= hp.learning_rate_decay_factor
+    state.cost_history.append(math.inf if falls else train_total)
+    # Only the last ones and "more than that many are on record" ever matter.
+    state.cost_history = state.cost_history[-(compared + 1) :]
+    return falls
+
+
+def is_lowest_validation(state: TrainingState, hp: HyperParameters, kl_weight, l2_weight, valid_total) -> bool:
+    """Whether this epoch's weights are the lowest-validation-error checkpoint; records the cost if so.
+
+    Both ramps must be complete (L2 only where it is used), and the first epoch never counts.
+    """
+    l2_complete = l2_weight >= 1 or (hp.l2_gen_scale == 0 and hp.l2_con_scale == 0)
+    if kl_weight >= 1 and l2_complete and state.epoch > 0 and valid_total < state.best_valid:
+        state.best_valid = float(valid_total)
+        return True
+    return False

@@ -1,0 +1,221 @@
+"""The training loop: epochs, learning rate, checkpoints, logs, and what happens when numbers go bad."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from lfads_tf2.data.batches import epoch_batches, validation_batches
+from lfads_tf2.data.resident import ResidentTrials
+from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.model.names import original_names
+from lfads_tf2.training import checkpoints
+from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, EpochResult, Epochs
+from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
+from lfads_tf2.training.optimizer import Adam, trainable_variables
+from lfads_tf2.training.progress import Progress, TensorBoard
+from lfads_tf2.training.schedules import TrainingState, is_lowest_validation, update_learning_rate
+from lfads_tf2.types import Session
+
+log = logging.getLogger("lfads_tf2")
+
+EPOCHS_BETWEEN_CHECKPOINTS = 10
+# The learning rate after weights went bad and training fell back on good ones.
+ROLLBACK_FACTOR = 0.5
+
+
+class TrainingFailed(RuntimeError):
+    """Training could not go on; the message says why and what to try."""
+
+
+class Trainer:
+    """Trains a model on sessions, and leaves checkpoints and logs in a folder.
+
+    Args:
+        model: fresh, or with weights to start from.
+        sessions: in the order of ``model.spec.sessions``.
+        save_dir: the run folder; it must exist. Training resumes from a checkpoint in it.
+        seed: of every random draw.
+        show_progress: draw a progress bar.
+        jit_compile: compile the training step with XLA.
+    """
+
+    def __init__(
+        self,
+        model: LFADS,
+        sessions: list[Session],
+        save_dir: Path,
+        seed: int,
+        show_progress: bool = True,
+        jit_compile: bool = False,
+    ):
+        hp = model.spec.hyperparameters
+        self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
+        self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
+        width = model.spec.max_channels
+        self.train_trials = ResidentTrials([s.train for s in sessions], width, hp.ext_input_dim)
+        self.valid_trials = None
+        if any(s.valid is not None for s in sessions):
+            self.valid_trials = ResidentTrials([s.valid for s in sessions], width, hp.ext_input_dim)
+            self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
+        self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile)
+        self.state = TrainingState(learning_rate=hp.learning_rate_init)
+        self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
+        saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
+        self.rolling, self.lowest_validation = (
+            checkpoints.CheckpointManager(saved, self.save_dir, name, state_file, kept)
+            for name, state_file, kept in (
+                (hp.checkpoint_name, checkpoints.ROLLING, hp.max_ckpt_to_keep),
+                (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
+            )
+        )
+        self.show_progress = show_progress
+        self._resume(saved)
+        self._good_weights = self._snapshot()
+
+    @property
+    def step(self) -> int:
+        """Batches taken so far."""
+        return int(self.optimizer.step)
+
+    def train(self) -> TrainingState:
+        """Trains until the learning rate is below learning_rate_stop, or max_epochs is reached.
+
+        Raises:
+            TrainingFailed: the cost stayed NaN or infinite down to the lowest learning rate.
+        """
+        fit_log = FitLog(self.save_dir / f"{self.hp.csv_log}.csv", self.state.epoch)
+        board = TensorBoard(self.save_dir / "lfads_log", self.model)
+        progress = Progress(self.hp, self.state, self.show_progress)
+        try:
+            while not self._finished():
+                result = self._train_epoch()
+                if result is None:
+                    continue
+                valid = self._validate()
+                line = self._end_epoch(result, valid, fit_log)
+                board.write(self.step, self.state, result, valid)
+                progress.update(self.state, line)
+        except KeyboardInterrupt:
+            log.warning("Interrupted: saving the last complete epoch; the same command goes on from there.")
+            self._restore_snapshot()
+        finally:
+            progress.close()
+            board.close()
+        self.save(self.rolling)
+        log.info("Training ended after epoch %d at learning rate %.3g.", self.state.epoch, self.state.learning_rate)
+        return self.state
+
+    def save(self, manager: checkpoints.CheckpointManager) -> None:
+        """Saves weights, moments and training state."""
+        self._state_text.assign(self.state.to_json())
+        manager.save(self.step)
+
+    def _finished(self) -> bool:
+        if self.hp.max_epochs and self.state.epoch >= self.hp.max_epochs:
+            return True
+        if self.state.learning_rate < self.hp.learning_rate_stop:
+            log.info("Stopping optimization: the learning rate is below %g.", self.hp.learning_rate_stop)
+            return True
+        return False
+
+    def _train_epoch(self) -> EpochResult | None:
+        """One epoch; None when it went bad and training fell back on the last good weights."""
+        self.optimizer.learning_rate.assign(self.state.learning_rate)
+        sessions, trials = epoch_batches(self.train_trials.counts, self.hp.batch_size, self.seed, self.state.epoch)
+        result = self.epochs.train(tf.constant(sessions), tf.constant(trials))
+        result = tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
+        if result.bad_in_a_row >= BAD_STEPS_IN_A_ROW or not result.weights_finite or math.isnan(result.costs.total):
+            self._roll_back(result)
+            return None
+        if result.steps_skipped:
+            log.warning(
+                "Epoch %d: %d of %d steps had a cost or gradient that was not finite (first bad: %s); not applied.",
+                self.state.epoch, result.steps_skipped, len(sessions), self._name_of(result.first_bad),
+            )  # fmt: skip
+        self._good_weights = self._snapshot()
+        return result
+
+    def _roll_back(self, result: EpochResult) -> None:
+        self.state.rollbacks += 1
+        self.state.learning_rate *= ROLLBACK_FACTOR
+        self._restore_snapshot()
+        name = self._name_of(result.first_bad)
+        log.warning(
+            "Epoch %d: cost or gradients stayed NaN or infinite (first bad: %s). Back to the last good weights, "
+            "learning rate lowered to %.3g.", self.state.epoch, name, self.state.learning_rate,
+        )  # fmt: skip
+        if self.state.learning_rate < self.hp.learning_rate_stop:
+            self.save(self.rolling)
+            raise TrainingFailed(
+                f"training went to NaN or infinity again and again (first bad: {name}) and the learning rate is now "
+                f"below --learning_rate_stop; the last good weights are saved. Try a lower --cell_clip_value (now "
+                f"{self.hp.cell_clip_value}), --max_grad_norm (now {self.hp.max_grad_norm}) or --learning_rate_init "
+                f"(now {self.hp.learning_rate_init}), and look for extreme values in the data."
+            )
+
+    def _name_of(self, index: int) -> str:
+        """The original's name of a trained variable, for messages."""
+        if index < 0:
+            return "the cost itself"
+        target = self.optimizer.targets[index]
+        names = [n for n, weight in original_names(self.model).items() if weight.variable.value is target]
+        return names[0] if names else target.name
+
+    def _validate(self) -> EpochCosts | None:
+        if self.valid_trials is None:
+            return None
+        cost = self.epochs.validate(*(tf.constant(part) for part in self._validation))
+        return EpochCosts(float(cost.total), float(cost.recon), float(cost.kl))
+
+    def _end_epoch(self, result: EpochResult, valid: EpochCosts | None, fit_log: FitLog) -> str:
+        """Learning rate, log line and checkpoints after an epoch; returns the line."""
+        state, hp = self.state, self.hp
+        train = EpochCosts(*(float(term) for term in (result.costs.total, result.costs.recon, result.costs.kl)))
+        line = format_line(
+            state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight
+        )
+        lowest = valid is not None and is_lowest_validation(
+            state, hp, result.kl_weight, result.l2_weight, valid.total
+        )
+        save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
+        update_learning_rate(state, hp, train.total)
+        state.epoch += 1
+        # The line comes first: a kill in between repeats the epoch, and its line, from the older checkpoint.
+        fit_log.append(line)
+        if save_rolling:
+            self.save(self.rolling)
+        if lowest:
+            self.save(self.lowest_validation)
+        return line
+
+    def _resume(self, saved: tf.train.Checkpoint) -> None:
+        prefix = checkpoints.for_resume(self.save_dir)
+        if prefix is None:
+            return
+        if checkpoints.is_original(prefix):
+            raise TrainingFailed(
+                f"{prefix} was written by the original program, whose optimiser state is not used; start from it with "
+                f"--model_params_file={prefix} and a new --lfads_save_dir"
+            )
+        saved.read(str(prefix)).assert_existing_objects_matched()
+        self.state = TrainingState.from_json(self._state_text.numpy().decode())
+        if self.hp.do_reset_learning_rate:
+            self.state.learning_rate = self.hp.learning_rate_init
+            self.state.cost_history = []
+        log.info("Resuming from %s after epoch %d.", prefix, self.state.epoch)
+
+    def _variables(self) -> list[tf.Variable]:
+        return [*self.optimizer.targets, *self.optimizer.first, *self.optimizer.second, self.optimizer.step]
+
+    def _snapshot(self) -> list[np.ndarray]:
+        return [variable.numpy() for variable in self._variables()]
+
+    def _restore_snapshot(self) -> None:
+        for variable, value in zip(self._variables(), self._good_weights, strict=True):
+            variable.assign(value)
