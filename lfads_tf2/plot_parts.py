@@ -1,0 +1,152 @@
+"""What the figures share: units, colours of conditions, averages and principal components, files."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from lfads_tf2.files import atomic_path
+
+# Okabe and Ito's palette, which colour-blind readers tell apart.
+BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY = (
+    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#777777",
+)  # fmt: skip
+PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, "#000000", GREY)  # eight: as many as reach targets
+SMOOTHING_MS = 30.0
+MOST_POINTS = 200_000  # of a density plot; more change nothing that can be seen
+
+
+class Scale(NamedTuple):
+    """Units of time and rate."""
+
+    bin_width_ms: float | None = None
+    gaussian: bool = False
+
+    def times(self, bins: int) -> np.ndarray:
+        return np.arange(bins) * (self.bin_width_ms or 1.0)
+
+    def rates(self, per_bin: np.ndarray) -> np.ndarray:
+        """``per_bin`` (any shape) in the unit that ``rate_label`` names."""
+        per_bin = np.asarray(per_bin, dtype=np.float64)
+        return per_bin if self.gaussian or not self.bin_width_ms else per_bin * (1000.0 / self.bin_width_ms)
+
+    @property
+    def time_label(self) -> str:
+        return "time (ms)" if self.bin_width_ms else "time (bins)"
+
+    @property
+    def rate_word(self) -> str:
+        return "mean" if self.gaussian else "rate"
+
+    @property
+    def rate_label(self) -> str:
+        return "value" if self.gaussian else "rate (spikes/s)" if self.bin_width_ms else "rate (spikes/bin)"
+
+    def image_extent(self, bins: int, rows: int) -> tuple[float, float, float, float]:
+        width = self.bin_width_ms or 1.0
+        return -width / 2, (bins - 0.5) * width, rows - 0.5, -0.5
+
+
+class Conditions(NamedTuple):
+    """Conditions of trials, each with its colour."""
+
+    labels: list[str]
+    codes: np.ndarray  # N, index into labels
+    colours: list
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Conditions:
+        """``values``: N numbers or texts."""
+        values = np.asarray(values)
+        if values.dtype.kind in "OS":
+            values = np.array([v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values])
+        found, codes = np.unique(values, return_inverse=True)
+        few = len(found) <= len(PALETTE)
+        colours = list(PALETTE) if few else list(colormaps["viridis"](np.linspace(0, 0.95, len(found))))
+        return cls([str(label) for label in found], codes.reshape(-1), colours)
+
+    def legend(self, axes: Axes) -> None:
+        """A legend where the conditions are few, else a colour bar."""
+        if len(self.labels) <= len(PALETTE):
+            for label, colour in zip(self.labels, self.colours, strict=False):
+                axes.plot([], [], color=colour, label=f"condition {label}")
+            axes.legend(fontsize="small", loc="best", framealpha=0.6)
+            return
+        last = len(self.labels) - 1
+        colours = ScalarMappable(Normalize(0, last / 0.95), "viridis")
+        bar = axes.figure.colorbar(colours, ax=axes, ticks=[0, last // 2, last], boundaries=np.arange(last + 2) - 0.5)
+        bar.ax.set_yticklabels([self.labels[i] for i in (0, last // 2, last)])
+        bar.set_label("condition")
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+    """Write a figure as PNG, atomically. Raises FileNotFoundError when the folder does not exist."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=13)
+    return figure
+
+
+def spread_out(count: int, most: int) -> np.ndarray:
+    """At most ``most`` indices, evenly spread, so that trials sorted by condition are not all of one."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def most_modulated(values: np.ndarray, most: int) -> np.ndarray:
+    """Indices of the last axis with the largest variance, in order."""
+    return np.sort(np.argsort(-values.reshape(-1, values.shape[-1]).var(axis=0), kind="stable")[:most])
+
+
+def marker(points: int) -> dict:
+    """A line of one point shows only as a marker."""
+    return {"marker": "o", "markersize": 4} if points < 3 else {}
+
+
+def principal_components(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (rows x count) and explained variance fractions (count) of rows x columns; zeros beyond the columns."""
+    centred = np.asarray(values, dtype=np.float64) - np.mean(values, axis=0)
+    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    total = variances.sum()
+    scores, explained = np.zeros((len(centred), count)), np.zeros(count)
+    kept = min(count, centred.shape[1])
+    scores[:, :kept] = centred @ vectors[:, ::-1][:, :kept]
+    explained[:kept] = variances[::-1][:kept] / total if total > 0 else 0.0
+    return scores, explained
+
+
+def condition_means(values: np.ndarray, conditions: Conditions) -> np.ndarray:
+    """Trial averages, conditions x the other axes of ``values`` (trials first)."""
+    return np.stack([values[conditions.codes == code].mean(axis=0) for code in range(len(conditions.labels))])
+
+
+def smooth(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """Gaussian smoothing along axis 1 (bins), s.d. 30 ms or one bin; the kernel is renormalised at the edges."""
+    sd = SMOOTHING_MS / scale.bin_width_ms if scale.bin_width_ms else 1.0
+    bins = np.arange(values.shape[1])
+    kernel = np.exp(-0.5 * ((bins[:, None] - bins) / sd) ** 2)
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    return np.einsum("ts,csd->ctd", kernel, values)
+
+
+def density(axes: Axes, x: np.ndarray, y: np.ndarray, scale: Scale) -> None:
+    """Density of points, given in counts a bin, with the line of equality."""
+    step = max(1, x.size // MOST_POINTS)
+    x, y = scale.rates(x.ravel()[::step]), scale.rates(y.ravel()[::step])
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    high = max(high, low + 1e-9)
+    image = axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, extent=(low, high, low, high), cmap="viridis")
+    axes.figure.colorbar(image, ax=axes, label="entries", shrink=0.5)
+    axes.plot([low, high], [low, high], color=VERMILLION, linestyle="--", linewidth=1.2, label="equality")
+    axes.set_aspect("equal")
+    axes.legend(loc="lower right", fontsize="small")
