@@ -1,0 +1,210 @@
+"""Inference with a trained model: posterior averages, posterior means pushed through, and draws from the prior.
+
+Encoders run once a trial; trials × samples are decoded together in large batches of one fixed size, so that memory
+stays within a budget whatever the number of samples, and one compiled program serves all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from lfads_tf2 import noise
+from lfads_tf2.model.lfads import LFADS, Batch, Encoding, Noise, Outputs
+from lfads_tf2.objective import costs, ramps, trial_terms
+from lfads_tf2.types import ModelSpec, Session, Trials
+
+# What the stacks of one decoding call may take.
+MEMORY_BUDGET_BYTES = 2**28
+
+
+def rows_within_budget(spec: ModelSpec, budget: int = MEMORY_BUDGET_BYTES) -> int:
+    """Trials × samples that one decoding call may hold."""
+    hp = spec.hyperparameters
+    # States with their gates and pre-activations, the encoding, and what is put out, a bin each.
+    floats = 7 * hp.gen_dim + 3 * hp.factors_dim + 4 * spec.max_channels
+    floats += (8 * hp.con_dim + 4 * hp.ci_enc_dim + 6 * hp.co_dim) if hp.co_dim else 0
+    return max(1, budget // (4 * floats * spec.num_steps))
+
+
+class Inference(tf.Module):
+    """Posterior inference for the trials of one model.
+
+    Args:
+        model: with trained weights.
+        seed: of the posterior samples.
+        step: training step of the weights, which decides the ramps in the reported costs.
+    """
+
+    def __init__(self, model: LFADS, seed: int, step: int):
+        super().__init__()
+        self.model, self.seed, self.step = model, seed, step
+
+    def posterior_average(self, session: int, trials: Trials, num_samples: int) -> dict[str, np.ndarray]:
+        """Means over ``num_samples`` posterior samples of each trial ("posterior_sample_and_average").
+
+        Args:
+            session: index of the session in the model.
+            trials: N trials of it.
+            num_samples: S, at least 1.
+
+        Returns:
+            Arrays under the names of the original's files, one row a trial: rates (``output_dist_params``, spikes/bin),
+            factors, generator states and so on are averaged over samples; costs and bounds are those of the trial's
+            own samples.
+        """
+        rows = rows_within_budget(self.model.spec)
+        samples = min(num_samples, rows)
+        return self._run(session, trials, max(1, rows // samples), samples, num_samples)
+
+    def posterior_push_mean(self, session: int, trials: Trials) -> dict[str, np.ndarray]:
+        """Posterior means pushed through the model; arguments and result as ``posterior_average``.
+
+        Only the KL cost of the inferred inputs is estimated at a sample, as in the original.
+        """
+        return self._run(session, trials, rows_within_budget(self.model.spec), 1, 0)
+
+    def _run(self, session, trials, trials_at_once, samples_at_once, num_samples):
+        """``num_samples`` 0: means instead of samples."""
+        count = len(trials.data)
+        trials_at_once = min(trials_at_once, count)
+        draws = max(num_samples, 1)
+        passes = -(-draws // samples_at_once)
+        collected: list[dict[str, np.ndarray]] = []
+        for start in range(0, count, trials_at_once):
+            rows = np.minimum(np.arange(start, start + trials_at_once), count - 1)
+            batch = self._batch(session, trials, rows)
+            encoding, merged, bounds = self._encode(batch), None, []
+            for index in range(passes):
+                used = min(samples_at_once, draws - index * samples_at_once)
+                weights = (np.arange(samples_at_once) < used).astype(np.float32) / draws
+                seed = noise.stream(self.seed, noise.POSTERIOR_NOISE, start * passes + index)
+                sums, terms = self._decode(batch, encoding, tf.constant(weights), seed, num_samples == 0)
+                merged = sums if merged is None else tf.nest.map_structure(tf.add, merged, sums)
+                bounds.append(tf.nest.map_structure(lambda term, used=used: term.numpy()[:, :used], terms))
+            terms = {key: np.concatenate([part[key] for part in bounds], axis=1) for key in bounds[0]}
+            merged = {key: value.numpy() for key, value in merged.items()} | self._costs(terms)
+            collected.append({key: value[: count - start] for key, value in merged.items()})
+        return {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
+
+    def _batch(self, session, trials, rows) -> Batch:
+        data = trials.data[rows].astype(np.float32).swapaxes(0, 1)
+        data = np.pad(data, ((0, 0), (0, 0), (0, self.model.spec.max_channels - data.shape[2])))
+        ext_input = None
+        if self.model.spec.hyperparameters.ext_input_dim:
+            ext_input = tf.constant(trials.ext_input[rows].swapaxes(0, 1), tf.float32)
+        return Batch(tf.constant(data), ext_input, tf.constant(session, tf.int32))
+
+    @tf.function(reduce_retracing=True)
+    def _encode(self, batch: Batch) -> Encoding:
+        return self.model.encode(batch)
+
+    @tf.function
+    def _decode(self, batch: Batch, encoding: Encoding, weights, seed, push_mean: bool):
+        """Weighted sums over S samples of N trials, and the N x S terms of the bounds."""
+        model, samples = self.model, weights.shape[0]
+        num_trials = batch.data.shape[1]
+        repeat = _Repeat(samples)
+        batch, encoding = repeat.batch(batch), repeat.encoding(encoding)
+        drawn = noise.draw_noise(model.spec, num_trials * samples, seed)
+        used = Noise(*(None if n is None else tf.zeros_like(n) for n in drawn)) if push_mean else drawn
+        outputs = model.decode(encoding, batch.session, used)
+        sample = outputs.decoded.u
+        if push_mean and model.has_controller:
+            sample = outputs.decoded.co_mean + tf.exp(0.5 * outputs.decoded.co_logvar) * drawn.co
+        terms = trial_terms(model, batch, outputs, sample)
+        fixed = costs(model, terms, outputs, ramps(model.spec.hyperparameters, self.step))
+        arrays = named_outputs(model, outputs)
+        means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}
+        per_sample = {key: tf.reshape(value, [num_trials, samples]) for key, value in terms._asdict().items()}
+        hp = model.spec.hyperparameters
+        extra = fixed.total - fixed.recon - ramps(hp, self.step).kl * fixed.kl
+        per_sample["extra"] = tf.fill([num_trials, samples], extra)
+        return means, per_sample
+
+    def _costs(self, terms: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Cost and bounds of each trial from the N x S terms of its samples."""
+        hp = self.model.spec.hyperparameters
+        kl = hp.kl_ic_weight * terms["kl_ic"] + hp.kl_co_weight * terms["kl_co"]
+        bound = (terms["log_likelihood"] - kl).astype(np.float64)
+        largest = bound.max(axis=1, keepdims=True)
+        iwae = largest[:, 0] + np.log(np.mean(np.exp(bound - largest), axis=1))
+        ramped = float(ramps(hp, self.step).kl)
+        total = np.mean(-terms["log_likelihood"] + ramped * kl + terms["extra"], axis=1)
+        steps = np.full(len(total), self.step, np.int64)
+        return {"costs": total, "nll_bound_vaes": -bound.mean(axis=1), "nll_bound_iwaes": -iwae, "train_steps": steps}
+
+    def prior_sample(self, session: int, num_samples: int, ext_input: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Draws from the prior; ``ext_input``: num_samples x T x I where the generator has external inputs."""
+        model, hp = self.model, self.model.spec.hyperparameters
+        drawn = noise.draw_noise(model.spec, num_samples, noise.stream(self.seed, noise.PRIOR_NOISE, 0))
+        co = drawn.co if drawn.co is not None else tf.zeros([model.spec.num_steps, num_samples, 0])
+        if ext_input is not None:
+            ext_input = tf.constant(ext_input.swapaxes(0, 1), tf.float32)
+        outputs = tf.function(model.generate)(tf.constant(session), drawn.g0, co, ext_input)
+        results = {key: value.numpy() for key, value in named_outputs(model, outputs).items()}
+        if hp.co_dim:
+            results["prior_zs_ar_con"] = results.pop("controller_outputs")
+        return results
+
+
+class _Repeat:
+    """Repeats each trial for its samples, along the trial axis."""
+
+    def __init__(self, samples: int):
+        self.samples = samples
+
+    def _along(self, axis, value):
+        return None if value is None else tf.repeat(value, self.samples, axis=axis)
+
+    def batch(self, batch: Batch) -> Batch:
+        return Batch(self._along(1, batch.data), self._along(1, batch.ext_input), batch.session)
+
+    def encoding(self, encoding: Encoding) -> Encoding:
+        by_trial = {"post_g0_mean", "post_g0_logvar"}
+        kept = {"ci_forward", "ci_reverse", "ext_input", *by_trial}
+        repeated = {
+            name: self._along(0 if name in by_trial else 1, getattr(encoding, name) if name in kept else None)
+            for name in Encoding._fields[:-1]
+        }
+        return Encoding(**repeated, num_trials=encoding.num_trials * self.samples)
+
+
+def _weighted_mean(value, num_trials, weights):
+    """Trial-major rows of all samples -> weighted sum over each trial's samples."""
+    shaped = tf.reshape(value, tf.concat([[num_trials, weights.shape[0]], tf.shape(value)[1:]], axis=0))
+    return tf.tensordot(weights, shaped, [[0], [1]])
+
+
+def named_outputs(model: LFADS, outputs: Outputs) -> dict[str, tf.Tensor]:
+    """Trial-major tensors under the names of the original's result files; parts that the model lacks are absent."""
+
+    def trial_major(value):
+        return tf.transpose(value, [1, 0, 2])
+
+    named = {
+        "gen_ics": outputs.gen_ics,
+        "gen_states": trial_major(outputs.decoded.gen_states),
+        "factors": trial_major(outputs.decoded.factors),
+        "output_dist_params": trial_major(model.observation.distribution_parameters(outputs.parameters)),
+    }
+    if outputs.prior_g0_mean is not None:
+        named |= {"prior_g0_mean": outputs.prior_g0_mean, "prior_g0_logvar": outputs.prior_g0_logvar}
+    if outputs.encoding is not None and outputs.encoding.post_g0_mean is not None:
+        named["post_g0_mean"] = outputs.encoding.post_g0_mean
+        named["post_g0_logvar"] = outputs.encoding.post_g0_logvar
+    if outputs.decoded.u is not None:
+        named["controller_outputs"] = trial_major(outputs.decoded.u)
+    return named
+
+
+def crop_channels(parameters: np.ndarray, num_channels: int, parameters_per_channel: int) -> np.ndarray:
+    """Distribution parameters of a session's own channels, without the padding to the widest session."""
+    parts = np.split(parameters, parameters_per_channel, axis=-1)
+    return np.concatenate([part[..., :num_channels] for part in parts], axis=-1)
+
+
+def session_results(model: LFADS, session: Session, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Results with the read-out cropped to the session's channels."""
+    channels, per_channel = session.train.data.shape[2], model.observation.num_parameters
+    return results | {"output_dist_params": crop_channels(results["output_dist_params"], channels, per_channel)}

@@ -1,0 +1,245 @@
+"""The five kinds of command: what each reads, runs and leaves in the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import secrets
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from lfads_tf2 import __version__, devices, metrics, model_io, results
+from lfads_tf2.data import resolve
+from lfads_tf2.files import write_text
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.inference import Inference, session_results
+from lfads_tf2.model.affine import align
+from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.report import write_report
+from lfads_tf2.settings import Remembered, to_json
+from lfads_tf2.training import checkpoints, fit_log
+from lfads_tf2.training.trainer import Trainer, TrainingFailed
+from lfads_tf2.types import ModelSpec, Session, SessionShape
+
+log = logging.getLogger("lfads_tf2")
+
+
+class RunError(RuntimeError):
+    """A command that cannot be carried out; the message says why and what to do."""
+
+
+def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Trains in the run folder, afresh, from model_params_file, or from the checkpoint that is there."""
+    if hp.seed < 0:
+        hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
+    device = devices.configure(hp)
+    spec = _spec(hp, sessions, memory, subset_allowed=False)
+    folder = _make_folder(hp)
+    with tf.device(device):
+        model = _new_model(spec, sessions)
+        resumes = checkpoints.for_resume(folder) is not None
+        if hp.model_params_file and not resumes:
+            _guarded(model_io.load_original, model, Path(hp.model_params_file))
+        try:
+            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=devices.use_xla(hp, device))
+            _write_hyperparameters(folder, spec, sessions, trainer.step)
+            trainer.train()
+        except TrainingFailed as error:
+            raise RunError(str(error)) from error
+    if hp.report:
+        _report(folder, hp, sessions, {})
+
+
+def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Averages posterior samples of every trial of every session."""
+    samples = hp.num_samples_posterior or hp.batch_size
+    _posterior(hp, sessions, memory, samples, lambda run, index, trials: run.posterior_average(index, trials, samples))
+
+
+def posterior_push_mean(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Pushes posterior means through the model for every trial of every session."""
+    _posterior(hp, sessions, memory, None, lambda run, index, trials: run.posterior_push_mean(index, trials))
+
+
+def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Draws batch_size samples from the prior, read out as the first session's channels."""
+    device = devices.configure(hp)
+    with tf.device(device):
+        model, step, order = _trained_model(hp, sessions, memory)
+        session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
+        if model.injects_ext_input:
+            rows = np.arange(hp.batch_size) % len(trials.data)
+            ext_input, source = trials.ext_input[rows], f"first {len(set(rows))} training trials of {session.name}"
+            log.info("The external inputs of the samples are those of the %s.", source)
+        run = Inference(model, max(hp.seed, 0), step)
+        samples = run.prior_sample(order[session.name], hp.batch_size, ext_input)
+    path = results.runs_path(_make_folder(hp), hp.output_filename_stem, "prior_sample")
+    attributes = _attributes(hp, session, step, None) | {"read_out_of_session": session.name, "ext_input_from": source}
+    results.write_runs(path, session_results(model, session, samples), attributes)
+    log.info("Wrote %s", path)
+
+
+def write_model_params(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Exports every variable under the original's name."""
+    device = devices.configure(hp)
+    with tf.device(device):
+        model, step, _ = _trained_model(hp, sessions, memory)
+        values = model_io.parameters(model, step, hp.learning_rate_init)
+    path = results.write_params(results.params_path(_make_folder(hp), hp.output_filename_stem), values)
+    log.info("Wrote %d variables to %s", len(values), path)
+
+
+KINDS = {
+    "train": train,
+    "posterior_sample_and_average": posterior_sample_and_average,
+    "posterior_push_mean": posterior_push_mean,
+    "prior_sample": prior_sample,
+    "write_model_params": write_model_params,
+}
+
+
+def _posterior(hp, sessions, memory, samples, infer) -> None:
+    device = devices.configure(hp)
+    found = {}
+    with tf.device(device):
+        model, step, order = _trained_model(hp, sessions, memory)
+        folder = _make_folder(hp)
+        run = Inference(model, max(hp.seed, 0), step)
+        for session in sessions:
+            found[session.name] = {}
+            for half in ("train", "valid"):
+                trials = getattr(session, half)
+                if trials is None:
+                    continue
+                trials = trials._replace(**{
+                    name: value[: hp.ps_nexamples_to_process]
+                    for name, value in trials._asdict().items() if value is not None
+                })  # fmt: skip
+                inferred = session_results(model, session, infer(run, order[session.name], trials))
+                path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
+                attributes = _attributes(hp, session, step, samples) | _against_truth(hp, session, half, trials, inferred)
+                results.write_runs(path, inferred, attributes)
+                log.info("Wrote %s", path)
+                found[session.name][half] = inferred
+    if hp.report:
+        _report(folder, hp, sessions, found)
+
+
+def _against_truth(hp, session: Session, half: str, trials, inferred) -> dict[str, float]:
+    """How well the inferred rates match the truth, printed and stored where the truth is known."""
+    if trials.truth is None:
+        return {}
+    rates = inferred["output_dist_params"][..., : trials.truth.shape[2]]
+    values = {
+        "r2_truth": metrics.r2_truth(rates, trials.truth),
+        "r2_truth_channel_mean": metrics.r2_per_channel_mean(rates, trials.truth),
+        "correlation_truth": metrics.mean_channel_correlation(rates, trials.truth),
+    }
+    log.info("%s %s: R² of inferred against true rates %.4f", session.name, half, values["r2_truth"])
+    return values
+
+
+def _attributes(hp: HyperParameters, session: Session, step: int, samples: int | None) -> dict[str, object]:
+    poisson = hp.output_dist == "poisson"
+    return {
+        "units": "spikes/bin" if poisson else "units of the data: means, then variances",
+        "kind": hp.kind,
+        "num_samples": samples,
+        "checkpoint_step": step,
+        "program": f"lfads_tf2 {__version__}",
+        "bin_width_ms": session.bin_width_ms,
+    }
+
+
+def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> ModelSpec:
+    """The model's sizes; those of the run folder where it has a model, against which the data are checked.
+
+    ``subset_allowed``: inference may run on some of the model's sessions, and on trials of another length.
+    """
+    spec = resolve(hp, sessions)
+    if memory is None or not memory.sessions:
+        return spec
+    data = {shape.name: shape.num_channels for shape in spec.sessions}
+    alone = len(memory.sessions) == len(data) == 1
+    if alone and list(memory.sessions.values()) == list(data.values()):
+        # One session without partners may be called anything.
+        return spec
+    wrong = [
+        f"session {name} has {channels} channels, the model "
+        + (f"has {memory.sessions[name]}" if name in memory.sessions else "does not know it")
+        for name, channels in data.items()
+        if memory.sessions.get(name) != channels
+    ]
+    if not subset_allowed:
+        wrong += [f"session {name} of the model is not in the data" for name in memory.sessions if name not in data]
+        if memory.num_steps not in (None, spec.num_steps):
+            wrong.append(f"the data have {spec.num_steps} bins, the model was trained with {memory.num_steps}")
+    if wrong:
+        known = ", ".join(f"{name} ({channels} channels)" for name, channels in memory.sessions.items())
+        raise RunError(
+            f"--data_dir: the data do not fit the model in {memory.path.parent}, which has {known}:\n  "
+            + "\n  ".join(wrong) + "\nGive the data it was trained on, or train in a new --lfads_save_dir."
+        )  # fmt: skip
+    aligned = {shape.name: shape.has_alignment for shape in spec.sessions} | memory.aligned
+    shapes = tuple(SessionShape(name, channels, aligned.get(name, False)) for name, channels in memory.sessions.items())
+    return dataclasses.replace(spec, sessions=shapes)
+
+
+def _new_model(spec: ModelSpec, sessions: list[Session]) -> LFADS:
+    model = LFADS(spec, seed=spec.hyperparameters.seed)
+    by_name = {session.name: session for session in sessions}
+    if all(shape.name in by_name for shape in spec.sessions):
+        align(model.read_in, model.observation.mean_map, [by_name[shape.name] for shape in spec.sessions])
+    return model
+
+
+def _trained_model(hp, sessions, memory) -> tuple[LFADS, int, dict[str, int]]:
+    """A model with trained weights, their training step, and the model's index of each session."""
+    spec = _spec(hp, sessions, memory, subset_allowed=True)
+    model = LFADS(spec, seed=0)
+    if hp.model_params_file:
+        path = Path(hp.model_params_file)
+        step = _guarded(model_io.load_original, model, path)
+    else:
+        try:
+            path = checkpoints.for_inference(Path(hp.lfads_save_dir), hp.checkpoint_pb_load_name)
+        except FileNotFoundError as error:
+            raise RunError(str(error)) from error
+        step = _guarded(model_io.load_checkpoint, model, path)
+    log.info("Using the weights of %s (step %d).", path, step)
+    names = [shape.name for shape in spec.sessions]
+    order = {s.name: names.index(s.name) if s.name in names else 0 for s in sessions}
+    return model, step, order
+
+
+def _guarded(load, model: LFADS, path: Path) -> int:
+    try:
+        return load(model, path)
+    except (model_io.ModelFileError, OSError, tf.errors.OpError) as error:
+        raise RunError(str(error)) from error
+
+
+def _make_folder(hp: HyperParameters) -> Path:
+    folder = Path(hp.lfads_save_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--lfads_save_dir: cannot make the folder {folder}: {error.strerror}") from error
+    return folder
+
+
+def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session], step: int) -> None:
+    channels = {shape.name: shape.num_channels for shape in spec.sessions}
+    aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
+    text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps)
+    write_text(folder / f"hyperparameters-{step}.txt", text)
+
+
+def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict) -> None:
+    path = folder / f"{hp.csv_log}.csv"
+    log_columns = fit_log.read(path) if path.exists() else None
+    lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
+    written = write_report(folder, sessions, found, log_columns, checkpoints.step_of(lowest) if lowest else None)
+    log.info("Wrote %d files to %s", len(written), folder / "report")

@@ -1,0 +1,98 @@
+"""Bringing a model's weights in from files, and the errors when they do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.model.names import file_key, original_names
+from lfads_tf2.results import read_params
+from lfads_tf2.training.checkpoints import is_original, step_of
+
+
+class ModelFileError(ValueError):
+    """A file of weights that cannot be read or does not fit the model."""
+
+
+# Not weights of the model: optimiser slots and counters, under the names that the original gave them.
+_SLOTS = ("_Adam:0", "_Adam_1:0", "_beta1_power:0", "_beta2_power:0", "_global_step:0", "_learning_rate:0")
+
+
+def load_original(model: LFADS, path: Path) -> int:
+    """Sets all weights from a model_params HDF5 file or a TensorFlow 1 checkpoint.
+
+    Args:
+        model: with the hyperparameters and sessions that the weights were trained with.
+        path: an HDF5 file, or a checkpoint's prefix (``.../lfads_vae-1234``).
+
+    Returns:
+        The training step that the file records; 0 if it records none.
+
+    Raises:
+        ModelFileError: unreadable, or variables are missing, unexpected or of another shape; all are listed.
+    """
+    values = _read(path)
+    weights = {file_key(name): weight for name, weight in original_names(model).items()}
+    step = int(values.get("LFADS_global_step:0", 0))
+    found = {key: value for key, value in values.items() if not key.endswith(_SLOTS)}
+    problems = [f"missing: {key} {weights[key].shape}" for key in sorted(weights.keys() - found.keys())]
+    problems += [f"unexpected: {key} {found[key].shape}" for key in sorted(found.keys() - weights.keys())]
+    for key in sorted(weights.keys() & found.keys()):
+        if tuple(found[key].shape) != tuple(weights[key].shape):
+            problems.append(f"wrong shape: {key} is {found[key].shape} there, {weights[key].shape} in this model")
+        elif not np.all(np.isfinite(found[key])):
+            problems.append(f"not finite: {key} holds NaN or infinity")
+    if problems:
+        shown = problems[:25] + ([f"... and {len(problems) - 25} more"] if len(problems) > 25 else [])
+        raise ModelFileError(
+            f"--model_params_file: {path} does not fit this model; give the hyperparameters it was trained with and "
+            "data whose session names and channels match:\n  " + "\n  ".join(shown)
+        )
+    for key, weight in weights.items():
+        weight.assign(found[key])
+    return step
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by key of a model_params file (``/`` as ``_``)."""
+    if path.is_file() and h5py.is_hdf5(path):
+        return read_params(path)
+    if path.with_name(path.name + ".index").exists():
+        if not is_original(path):
+            raise ModelFileError(
+                f"--model_params_file: {path} is a checkpoint of this program; give its folder as --lfads_save_dir, or "
+                "export it with --kind=write_model_params and give that file"
+            )
+        reader = tf.train.load_checkpoint(str(path))
+        return {
+            file_key(name) + ":0": np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()
+        }
+    raise ModelFileError(
+        f"--model_params_file must be a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint (a path to "
+        f"which .index can be added), got {path}, which is {'neither' if path.exists() else 'not there'}"
+    )
+
+
+def load_checkpoint(model: LFADS, prefix: Path) -> int:
+    """Sets all weights from a checkpoint, ours or the original's, and returns its training step."""
+    if is_original(prefix):
+        return load_original(model, prefix)
+    try:
+        tf.train.Checkpoint(model=model).read(str(prefix)).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} does not fit this model: {error}") from error
+    return step_of(prefix)
+
+
+def parameters(model: LFADS, step: int, learning_rate: float) -> dict[str, np.ndarray]:
+    """Every weight under the original's name, with its global step and learning rate."""
+    named = {name: weight.numpy() for name, weight in original_names(model).items()}
+    counters = {
+        "LFADS/global_step:0": np.array(step, np.int64),
+        "LFADS/learning_rate:0": np.array(learning_rate, np.float32),
+    }
+    return named | counters

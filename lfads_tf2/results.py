@@ -1,0 +1,76 @@
+"""The only writer and reader of ``model_runs_*`` and ``model_params`` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lfads_tf2.files import atomic_path
+
+UNITS = {
+    "output_dist_params": "spikes/bin",
+    "costs": "nats/trial",
+    "nll_bound_vaes": "nats/trial",
+    "nll_bound_iwaes": "nats/trial",
+}
+AXES = {
+    "gen_states": "trials, bins, generator units",
+    "factors": "trials, bins, factors",
+    "controller_outputs": "trials, bins, inferred inputs",
+    "prior_zs_ar_con": "samples, bins, inferred inputs",
+    "output_dist_params": "trials, bins, channels",
+    "gen_ics": "trials, generator units",
+}
+
+
+def runs_path(folder: Path, output_stem: str, kind: str, session: str = "", half: str = "") -> Path:
+    """Where the results of one half of a session go (of no session for prior samples), named as the original did.
+
+    An output stem comes without prefix or separator: ``<stem><session>_<half>_<kind>``.
+    """
+    ending = "_".join(part for part in (session, half, kind) if part)
+    return folder / (f"{output_stem}{ending}" if output_stem else f"model_runs_{ending}")
+
+
+def params_path(folder: Path, output_stem: str) -> Path:
+    """Where the model's variables go."""
+    return folder / (f"{output_stem}_model_params" if output_stem else "model_params")
+
+
+def write_runs(path: Path, results: dict[str, np.ndarray], attributes: dict[str, object]) -> Path:
+    """Writes one result file: compressed HDF5, a unit and axis names on each array, ``attributes`` on the file."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as f:
+        for name, value in attributes.items():
+            if value is not None:
+                f.attrs[name] = value
+        for key, value in results.items():
+            value = np.asarray(value)
+            options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size > 1000 else {}
+            dataset = f.create_dataset(key, data=value, **options)
+            unit = attributes.get("units") if key == "output_dist_params" else UNITS.get(key)
+            for name, text in (("units", unit), ("axes", AXES.get(key))):
+                if text:
+                    dataset.attrs[name] = text
+    return path
+
+
+def read_runs(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Arrays and attributes of a result file, ours or the original's."""
+    with h5py.File(path, "r") as f:
+        return {key: f[key][()] for key in f}, dict(f.attrs)
+
+
+def write_params(path: Path, values: dict[str, np.ndarray]) -> Path:
+    """Writes variables under the original's names, ``/`` as ``_``."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as f:
+        for name, value in values.items():
+            f.create_dataset(name.replace("/", "_"), data=value)
+    return path
+
+
+def read_params(path: Path) -> dict[str, np.ndarray]:
+    """Variables of a model_params file by key, ours or the original's."""
+    with h5py.File(path, "r") as f:
+        return {key: f[key][()] for key in f if isinstance(f[key], h5py.Dataset)}

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""The LFADS program: command line -> hyperparameters -> one of the five kinds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import flags
+from lfads_tf2.settings import SettingsError, combine
+
+
+def fail(message: object) -> int:
+    """Shows what is wrong and what to do; the exit code of every refused command."""
+    print(f"run_lfads.py: error:\n{message}", file=sys.stderr)
+    return 2
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command and returns its exit code."""
+    if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in argv):
+        print(flags.help_text())
+        return 0
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    log = logging.getLogger("lfads_tf2")
+    try:
+        given, ignored = flags.parse(argv)
+        hp, memory = combine(given)
+    except SettingsError as error:
+        return fail(error)
+    if ignored:
+        log.info("Ignored, as they only changed how the original was debugged: --%s", ", --".join(ignored))
+
+    from lfads_tf2.data import DataError, read_sessions
+
+    try:
+        sessions = read_sessions(hp)
+    except DataError as error:
+        return fail(error)
+
+    # TensorFlow's own start-up lines would bury ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from lfads_tf2.kinds import KINDS, RunError
+
+    try:
+        KINDS[hp.kind](hp, sessions, memory)
+    except (RunError, SettingsError) as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
