@@ -102,6 +102,8 @@ def traces_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np
             axes.plot(times, curves[0][column], color=BLUE, label=f"inferred {scale.rate_word}", **look)
             if row == 0:
                 axes.set_title(f"trial {trial}", fontsize=10)
+        if not scale.gaussian:
+            grid[row, 0].set_yticks([tick for tick in grid[row, 0].get_yticks() if 0 <= tick <= top])
         grid[row, 0].set_ylabel(f"channel {channel}\n{scale.rate_label}", fontsize=9)
     for axes in grid[-1]:
         axes.set_xlabel(scale.time_label)
@@ -118,16 +120,17 @@ def psth_figure(counts: np.ndarray, rates: np.ndarray, conditions: np.ndarray, s
     recorded = scale.rates(smooth(condition_means(counts, by), scale))
     inferred = scale.rates(condition_means(rates, by))
     shown = spread_out(len(by.labels), 4)
-    times = scale.times(counts.shape[1])
+    times, look = scale.times(counts.shape[1]), marker(counts.shape[1])
     figure = new_figure(15, 6.4, "Trial averages by condition: smoothed recording (thin), inferred (thick)")
     left, right = figure.subfigures(1, 2, width_ratios=[2.3, 1])
     grid = left.subplots(2, 3, sharex=True)
     channels = most_modulated(inferred, grid.size)
     for axes, channel in zip(grid.flat, channels, strict=False):
         for colour, condition in zip(PALETTE, shown, strict=False):
-            axes.plot(times, recorded[condition, :, channel], color=colour, linewidth=0.9, **marker(len(times)))
+            axes.plot(times, recorded[condition, :, channel], color=colour, linewidth=0.9, **look)
             label = f"condition {by.labels[condition]}"
-            axes.plot(times, inferred[condition, :, channel], color=colour, linewidth=2.4, alpha=0.75, label=label)
+            curve = inferred[condition, :, channel]
+            axes.plot(times, curve, color=colour, linewidth=2.4, alpha=0.75, label=label, **look)
         axes.set_title(f"channel {channel}", fontsize=10)
         if not scale.gaussian:
             axes.set_ylim(bottom=0)
@@ -142,13 +145,16 @@ def psth_figure(counts: np.ndarray, rates: np.ndarray, conditions: np.ndarray, s
     density(axes, recorded, inferred, Scale(gaussian=True))  # in their unit already
     axes.set(xlabel=f"smoothed recording, {scale.rate_label}", ylabel=f"inferred, {scale.rate_label}")
     match = mean_channel_correlation(inferred, recorded)
-    axes.set_title(f"all {len(by.labels)} conditions, channels and bins\nmean correlation of a channel {match:.3f}")
+    words = "" if np.isnan(match) else f"\nmean correlation of a channel {match:.3f}"
+    axes.set_title(f"all {len(by.labels)} conditions, channels and bins{words}")
     return figure
 
 
 def truth_figure(rates: np.ndarray, truth: np.ndarray, scale: Scale) -> Figure:
     """Inferred against true rates, all entries, with R²; and R² of each channel. trials x bins x channels."""
-    figure = new_figure(12, 6, f"Inferred and true {scale.rate_word}s: R² = {r2_truth(rates, truth):.3f}")
+    r2 = r2_truth(rates, truth)
+    words = "no R², since the truth never changes" if np.isnan(r2) else f"R² = {r2:.3f}"
+    figure = new_figure(12, 6, f"Inferred and true {scale.rate_word}s: {words}")
     left, right = figure.subplots(1, 2)
     density(left, truth, rates, scale)
     left.set(
