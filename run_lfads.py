@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -18,6 +19,21 @@ def fail(message: object) -> int:
     """Shows what is wrong and what to do; the exit code of every refused command."""
     print(f"run_lfads.py: error:\n{message}", file=sys.stderr)
     return 2
+
+
+@contextlib.contextmanager
+def without_startup_lines():
+    """Keeps what TensorFlow's libraries print while they load, before any setting of theirs counts, off the screen."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def main(argv: list[str]) -> int:
@@ -43,9 +59,8 @@ def main(argv: list[str]) -> int:
     except DataError as error:
         return fail(error)
 
-    # TensorFlow's own start-up lines would bury ours.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from lfads_tf2.kinds import KINDS, RunError
+    with without_startup_lines():
+        from lfads_tf2.kinds import KINDS, RunError
 
     try:
         KINDS[hp.kind](hp, sessions, memory)

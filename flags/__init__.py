@@ -32,11 +32,12 @@ def define() -> absl_flags.FlagValues:
         # Booleans come as --name and --noname too.
         absl_flags.DEFINE_string(f"c_{name}", None, "the same", flag_values=values)
     absl_flags.DEFINE_string("config", None, "YAML file with any of these settings", flag_values=values)
+    absl_flags.DEFINE_string("preset", None, "settings of a published example, by name", flag_values=values)
     return values
 
 
 def parse(argv: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """What the command line (and its ``--config`` and ``--flagfile``) gives.
+    """What the command line gives, then its ``--config``, then its ``--preset``: the first that has a value wins.
 
     Args:
         argv: without the program's name.
@@ -56,13 +57,25 @@ def parse(argv: list[str]) -> tuple[dict[str, Any], list[str]]:
         raise SettingsError([" ".join(str(error).split())]) from None
     if rest:
         raise SettingsError([f"unexpected argument {rest[0]!r}: settings are given as --name=value"])
-    given = read_yaml(Path(values["config"].value)) if values["config"].value is not None else {}
+    given = {} if values["preset"].value is None else _preset(values["preset"].value)
+    given |= {} if values["config"].value is None else read_yaml(Path(values["config"].value))
     on_line = {n: values[n].value for n in declared() if values[n].present or values[f"c_{n}"].present}
     wrong = [problem for problem in (value_problem(name, value) for name, value in on_line.items()) if problem]
     if wrong:
         raise SettingsError(wrong)
     ignored = [name for name in IGNORED if values[name].present or values[f"c_{name}"].present]
     return given | on_line, ignored
+
+
+def preset_names() -> list[str]:
+    """All presets, by name."""
+    return sorted(path.stem for path in PRESETS.glob("*.flags"))
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name not in preset_names():
+        raise SettingsError([f"--preset must be one of {', '.join(preset_names())}, got {name!r}"])
+    return parse([f"--flagfile={PRESETS / name}.flags"])[0]
 
 
 def _unknown(name: str, names: list[str]) -> str:
@@ -81,8 +94,9 @@ def help_text() -> str:
         "  run_lfads.py --kind=posterior_sample_and_average --data_dir=DIR",
         "  run_lfads.py --kind=write_model_params --data_dir=DIR",
         "",
-        "--config=FILE.yaml reads any of these from YAML; --flagfile=FILE from lines of flags",
-        f"(published examples: {PRESETS.name}/*.flags beside this program's flags). What the command line gives wins.",
+        "--config=FILE.yaml reads any of these from YAML, --flagfile=FILE from lines of flags, --preset=NAME from",
+        f"flags/presets: {', '.join(preset_names())}.",
+        "What the command line gives wins.",
     ]
     section = None
     for name, field in declared().items():

@@ -67,16 +67,16 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembere
     """Draws batch_size samples from the prior, read out as the first session's channels."""
     device = devices.configure(hp)
     with tf.device(device):
-        model, step, order = _trained_model(hp, sessions, memory)
+        model, loaded, order = _trained_model(hp, sessions, memory)
         session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
         if model.injects_ext_input:
             rows = np.arange(hp.batch_size) % len(trials.data)
             ext_input, source = trials.ext_input[rows], f"first {len(set(rows))} training trials of {session.name}"
             log.info("The external inputs of the samples are those of the %s.", source)
-        run = Inference(model, max(hp.seed, 0), step)
+        run = Inference(model, max(hp.seed, 0), loaded.step)
         samples = run.prior_sample(order[session.name], hp.batch_size, ext_input)
     path = results.runs_path(_make_folder(hp), hp.output_filename_stem, "prior_sample")
-    attributes = _attributes(hp, session, step, None) | {"read_out_of_session": session.name, "ext_input_from": source}
+    attributes = _attributes(hp, session, loaded.step, None) | {"read_out_of_session": session.name, "ext_input_from": source}
     results.write_runs(path, session_results(model, session, samples), attributes)
     log.info("Wrote %s", path)
 
@@ -85,8 +85,8 @@ def write_model_params(hp: HyperParameters, sessions: list[Session], memory: Rem
     """Exports every variable under the original's name."""
     device = devices.configure(hp)
     with tf.device(device):
-        model, step, _ = _trained_model(hp, sessions, memory)
-        values = model_io.parameters(model, step, hp.learning_rate_init)
+        model, loaded, _ = _trained_model(hp, sessions, memory)
+        values = model_io.parameters(model, loaded)
     path = results.write_params(results.params_path(_make_folder(hp), hp.output_filename_stem), values)
     log.info("Wrote %d variables to %s", len(values), path)
 
@@ -104,9 +104,9 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
     device = devices.configure(hp)
     found = {}
     with tf.device(device):
-        model, step, order = _trained_model(hp, sessions, memory)
+        model, loaded, order = _trained_model(hp, sessions, memory)
         folder = _make_folder(hp)
-        run = Inference(model, max(hp.seed, 0), step)
+        run = Inference(model, max(hp.seed, 0), loaded.step)
         for session in sessions:
             found[session.name] = {}
             for half in ("train", "valid"):
@@ -119,7 +119,7 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
                 })  # fmt: skip
                 inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
-                attributes = _attributes(hp, session, step, samples) | _against_truth(hp, session, half, trials, inferred)
+                attributes = _attributes(hp, session, loaded.step, samples) | _against_truth(hp, session, half, trials, inferred)
                 results.write_runs(path, inferred, attributes)
                 log.info("Wrote %s", path)
                 found[session.name][half] = inferred
@@ -195,26 +195,26 @@ def _new_model(spec: ModelSpec, sessions: list[Session]) -> LFADS:
     return model
 
 
-def _trained_model(hp, sessions, memory) -> tuple[LFADS, int, dict[str, int]]:
-    """A model with trained weights, their training step, and the model's index of each session."""
+def _trained_model(hp, sessions, memory) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
+    """A model with trained weights, what their file records, and the model's index of each session."""
     spec = _spec(hp, sessions, memory, subset_allowed=True)
     model = LFADS(spec, seed=0)
     if hp.model_params_file:
         path = Path(hp.model_params_file)
-        step = _guarded(model_io.load_original, model, path)
+        loaded = _guarded(model_io.load_original, model, path)
     else:
         try:
             path = checkpoints.for_inference(Path(hp.lfads_save_dir), hp.checkpoint_pb_load_name)
         except FileNotFoundError as error:
             raise RunError(str(error)) from error
-        step = _guarded(model_io.load_checkpoint, model, path)
-    log.info("Using the weights of %s (step %d).", path, step)
+        loaded = _guarded(model_io.load_checkpoint, model, path)
+    log.info("Using the weights of %s (step %d).", path, loaded.step)
     names = [shape.name for shape in spec.sessions]
     order = {s.name: names.index(s.name) if s.name in names else 0 for s in sessions}
-    return model, step, order
+    return model, loaded, order
 
 
-def _guarded(load, model: LFADS, path: Path) -> int:
+def _guarded(load, model: LFADS, path: Path) -> model_io.Loaded:
     try:
         return load(model, path)
     except (model_io.ModelFileError, OSError, tf.errors.OpError) as error:

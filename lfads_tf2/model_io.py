@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -12,17 +13,25 @@ from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.results import read_params
 from lfads_tf2.training.checkpoints import is_original, step_of
+from lfads_tf2.training.schedules import TrainingState
 
 
 class ModelFileError(ValueError):
     """A file of weights that cannot be read or does not fit the model."""
 
 
+class Loaded(NamedTuple):
+    """What a file of weights records beside them."""
+
+    step: int  # training step; 0 if it does not say
+    learning_rate: float | None = None
+
+
 # Not weights of the model: optimiser slots and counters, under the names that the original gave them.
 _SLOTS = ("_Adam:0", "_Adam_1:0", "_beta1_power:0", "_beta2_power:0", "_global_step:0", "_learning_rate:0")
 
 
-def load_original(model: LFADS, path: Path) -> int:
+def load_original(model: LFADS, path: Path) -> Loaded:
     """Sets all weights from a model_params HDF5 file or a TensorFlow 1 checkpoint.
 
     Args:
@@ -30,14 +39,13 @@ def load_original(model: LFADS, path: Path) -> int:
         path: an HDF5 file, or a checkpoint's prefix (``.../lfads_vae-1234``).
 
     Returns:
-        The training step that the file records; 0 if it records none.
+        The training step and learning rate that the file records.
 
     Raises:
         ModelFileError: unreadable, or variables are missing, unexpected or of another shape; all are listed.
     """
     values = _read(path)
     weights = {file_key(name): weight for name, weight in original_names(model).items()}
-    step = int(values.get("LFADS_global_step:0", 0))
     found = {key: value for key, value in values.items() if not key.endswith(_SLOTS)}
     problems = [f"missing: {key} {weights[key].shape}" for key in sorted(weights.keys() - found.keys())]
     problems += [f"unexpected: {key} {found[key].shape}" for key in sorted(found.keys() - weights.keys())]
@@ -54,7 +62,7 @@ def load_original(model: LFADS, path: Path) -> int:
         )
     for key, weight in weights.items():
         weight.assign(found[key])
-    return step
+    return Loaded(int(values.get("LFADS_global_step:0", 0)), values.get("LFADS_learning_rate:0"))
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -77,22 +85,23 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     )
 
 
-def load_checkpoint(model: LFADS, prefix: Path) -> int:
-    """Sets all weights from a checkpoint, ours or the original's, and returns its training step."""
+def load_checkpoint(model: LFADS, prefix: Path) -> Loaded:
+    """Sets all weights from a checkpoint, ours or the original's."""
     if is_original(prefix):
         return load_original(model, prefix)
+    state = tf.Variable("", dtype=tf.string)
+    saved = tf.train.Checkpoint(model=model, training_state=state)
     try:
-        tf.train.Checkpoint(model=model).read(str(prefix)).assert_existing_objects_matched().expect_partial()
+        saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} does not fit this model: {error}") from error
-    return step_of(prefix)
+    return Loaded(step_of(prefix), TrainingState.from_json(state.numpy().decode()).learning_rate)
 
 
-def parameters(model: LFADS, step: int, learning_rate: float) -> dict[str, np.ndarray]:
+def parameters(model: LFADS, loaded: Loaded) -> dict[str, np.ndarray]:
     """Every weight under the original's name, with its global step and learning rate."""
     named = {name: weight.numpy() for name, weight in original_names(model).items()}
-    counters = {
-        "LFADS/global_step:0": np.array(step, np.int64),
-        "LFADS/learning_rate:0": np.array(learning_rate, np.float32),
-    }
-    return named | counters
+    named["LFADS/global_step:0"] = np.array(loaded.step, np.int64)
+    if loaded.learning_rate is not None:
+        named["LFADS/learning_rate:0"] = np.array(loaded.learning_rate, np.float32)
+    return named

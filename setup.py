@@ -1,0 +1,36 @@
+"""Packaging. ``flags/`` and ``tools/`` are used from the checkout and are not installed as top-level modules."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "lfads_tf2" / "__init__.py").read_text())[1]
+
+setup(
+    name="lfads-tf2",
+    version=VERSION,
+    description="LFADS and AutoLFADS on TensorFlow 2: single-trial firing rates from spike counts",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=find_packages(include=["lfads_tf2", "lfads_tf2.*"]),
+    package_data={"lfads_tf2.native": ["*.cc", "*.h"]},
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "tensorflow>=2.20",
+        "tensorflow-probability>=0.25",
+        "tf-keras>=2.20",
+        "tensorboard>=2.20",
+        "h5py>=3.11",
+        "numpy>=1.26",
+        "absl-py>=2.1",
+        "PyYAML>=6",
+        "tqdm>=4.66",
+        "matplotlib>=3.8",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.20"],
+        "test": ["pytest>=8", "ruff>=0.8", "scipy>=1.13"],
+    },
+)

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Sets up everything and runs every test. Further arguments go to pytest, for example: bash tools/test.sh -m slow
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/environment.sh .venv-test "[test]"
+python -m pytest "$@"
