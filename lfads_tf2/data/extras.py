@@ -111,28 +111,20 @@ def read_bin_width(file: SessionFile) -> float | None:
 
     Only for labels, so a strange one is left out with a warning and stops nothing.
     """
-    found: dict[str, object] = {}
-    for name in BIN_WIDTH_NAMES:
-        for attribute in file.handle.attrs:
-            if attribute.casefold() == name:
-                found[attribute] = file.handle.attrs[attribute]
-        key = file.key(name)
-        item = file.item(key) if key else None
-        if isinstance(item, h5py.Dataset) and item.size == 1:
-            found[key] = item[()]
+    places = {key: file.handle.attrs for key in file.handle.attrs if str(key).casefold() in BIN_WIDTH_NAMES}
+    places |= {key: file.handle for key in map(file.key, BIN_WIDTH_NAMES) if key}
     widths = set()
-    for name, value in found.items():
+    for name, place in places.items():
         try:
-            width = float(np.asarray(value).reshape(()))
-        except (TypeError, ValueError):
+            value = place[name]
+            width = float(np.asarray(value[()] if isinstance(value, h5py.Dataset) else value).reshape(()))
+        except (TypeError, ValueError, KeyError, OSError):
             width = float("nan")
         if not 0 < width < float("inf"):
-            file.warnings.append(
-                f"{file.path}: {name} is no bin width in ms ({value!r}); the bin width is left unknown"
-            )
+            file.warnings.append(f"{file.path}: {name} is no bin width in ms; the bin width is left unknown")
             return None
         widths.add(width)
     if len(widths) > 1:
-        file.warnings.append(f"{file.path}: {listing(found)} disagree; the bin width is left unknown")
+        file.warnings.append(f"{file.path}: {listing(places)} disagree; the bin width is left unknown")
         return None
     return widths.pop() if widths else None

@@ -39,7 +39,7 @@ class SessionFile:
                 return same[0]
         return None
 
-    def item(self, key: str) -> h5py.Dataset | h5py.Group | None:
+    def item(self, key: str) -> h5py.Dataset | h5py.Group | h5py.Datatype | None:
         """What lies under a key; None for a link that leads nowhere."""
         try:
             return self.handle[key]
@@ -56,7 +56,9 @@ class SessionFile:
             self.complain(key, "a link that leads nowhere; store the array itself in this file")
             return None
         if not isinstance(item, h5py.Dataset):
-            self.complain(key, f"a group (with {listing(item) or 'nothing'} in it), not a dataset; store one array")
+            group = isinstance(item, h5py.Group)
+            what = f"a group (with {listing(item) or 'nothing'} in it)" if group else "a named type"
+            self.complain(key, f"{what}, not a dataset; store one array")
             return None
         if item.shape is None:
             self.complain(key, "an empty dataset without a shape; store an array or remove the key")
@@ -115,7 +117,7 @@ def kind_of(dataset: h5py.Dataset) -> str:
     """``numbers``, ``text``, or what else a dataset holds, in words. Nothing is read."""
     try:
         dtype = dataset.dtype
-    except TypeError:
+    except (TypeError, ValueError):
         return "a type that cannot be read"
     if h5py.check_string_dtype(dtype) is not None:
         return "text"

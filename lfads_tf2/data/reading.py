@@ -67,9 +67,10 @@ def read_session(name: str, path: str, output_dist: str, problems: list[str], wa
     with handle:
         file = SessionFile(handle, path)
         try:
-            file.keys = list(handle)
+            # A name that is not UTF-8 comes as bytes; it is none that we look for.
+            file.keys = [key for key in handle if isinstance(key, str)]
             session = _read_open_file(name, file, output_dist)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, KeyError) as error:
             file.problems.append(f"{path}: cannot be read ({error}); the file is damaged, write or copy it again")
     # The same key may have been asked for twice.
     problems += dict.fromkeys(file.problems)
@@ -132,7 +133,12 @@ def _read_half(
     ext_input = _read_beside(file, f"{half}_ext_input", dataset, INPUTS)
     truth = _read_beside(file, f"{half}_truth", dataset, CHANNELS)
     if truth is not None and factor != 1.0:
-        truth *= np.float32(factor)
+        with np.errstate(over="ignore", invalid="ignore"):
+            truth *= np.float32(factor)
+        if not np.isfinite(truth).all():
+            file.complain(
+                f"{half}_truth", f"times conversion_factor, {factor}, is no finite number; correct the factor"
+            )
     conditions = read_conditions(file, half, dataset.shape[0])
     return _Half(dataset.shape, Trials(data, ext_input, truth, None, conditions))
 

@@ -117,6 +117,15 @@ def _enormous(path: str) -> None:
         handle.create_dataset("train_data", (10**9, 10**6, 10**4), "u1", chunks=(1, 100, 100))
 
 
+def _strange_float(path: str) -> None:
+    """A floating-point type of HDF5 that NumPy has no counterpart of."""
+    whole = write_session(path, **good(train_data=None))
+    kind = h5py.h5t.IEEE_F64LE.copy()
+    kind.set_ebias(30000)
+    with h5py.File(whole, "a") as handle:
+        h5py.h5d.create(handle.id, b"train_data", kind, h5py.h5s.create_simple((N, T, D)))
+
+
 def _null_space(path: str) -> None:
     write_session(path, **good(train_data=h5py.Empty("f4")))
 
@@ -167,6 +176,7 @@ KEYS = [
     Malformed("inside a group", _only(data={"train_data": counts()}), r"train_data lies inside the group 'data'; move it"),
     Malformed("targets alone", _session(train_data=None, valid_data=None, train_recon_data=counts()), r"second dialect \(train_recon_data\); store train_encod_data too"),
     Malformed("data are a group", _session(train_data={"x": counts()}), r"a\.h5: train_data: a group \(with x in it\), not a dataset; store one array"),
+    Malformed("data are a named type", _session(train_data=np.dtype("f8")), r"train_data: a named type, not a dataset; store one array"),
     Malformed("link inside broken", _session(train_data=h5py.SoftLink("/gone")), r"train_data: a link that leads nowhere; store the array"),
     Malformed("external link broken", _session(valid_data=h5py.ExternalLink("gone.h5", "/x")), r"valid_data: a link that leads nowhere"),
     Malformed("null dataspace", _null_space, r"train_data: an empty dataset without a shape; store an array"),
@@ -203,6 +213,7 @@ VALUES = [
     Malformed("fixed text", _session(train_data=np.full((N, T, D), b"1")), r"train_data: holds text; numbers are needed"),
     Malformed("compound", _session(train_data=_COMPOUND), r"train_data: holds compound or opaque records; numbers are needed"),
     Malformed("complex", _session(train_data=counts() * 1j), r"train_data: holds complex numbers; numbers are needed"),
+    Malformed("type unknown to NumPy", _strange_float, r"train_data: holds a type that cannot be read; numbers are needed"),
     Malformed("NaN", _session(train_data=_with((4, 1, 3), np.nan)), r"a\.h5: train_data: NaN or infinity: nan at trial 4, bin 1, channel 3 \(counted from 0; 1 such in all\); .*fill"),
     Malformed("infinity", _session(valid_data=_with((2, 0, 0), np.inf, trials=3)), r"valid_data: NaN or infinity: inf at trial 2, bin 0, channel 0"),
     Malformed("NaN, Gaussian", _session(train_data=_with((0, 4, 2), np.nan, np.float32)), r"train_data: NaN or infinity: nan at trial 0, bin 4, channel 2", _GAUSSIAN),
@@ -218,6 +229,7 @@ VALUES = [
     Malformed("inputs NaN", _session(**_EXT | {"train_ext_input": np.full((N, T, 2), np.nan)}), r"train_ext_input: NaN or infinity: nan at trial 0, bin 0, input 0 \(counted from 0; 60 such", _INPUTS),
     Malformed("inputs text", _session(**_EXT | {"train_ext_input": np.full((N, T, 2), b"x")}), r"train_ext_input: holds text", _INPUTS),
     Malformed("factor zero", _session(conversion_factor=0.0), r"conversion_factor: is 0\.0; needs one finite number above 0"),
+    Malformed("factor enormous", _session(train_truth=np.ones((N, T, D)), conversion_factor=1e300), r"train_truth: times conversion_factor, 1e\+300, is no finite number; correct the factor"),
     Malformed("factor a vector", _session(conversion_factor=np.ones(3)), r"conversion_factor: has shape 3; needs one"),
 ]
 

@@ -166,12 +166,24 @@ def test_bin_width_only_where_its_unit_is_said(attributes, width, tmp_path):
     assert read(tmp_path)[0].bin_width_ms == width
 
 
+@pytest.mark.parametrize("value", [20, np.full((1, 1), 20.0), b"20"])
+def test_bin_width_may_be_a_key(value, tmp_path):
+    write_session(tmp_path, **good(Bin_Size_ms=value))
+    assert read(tmp_path)[0].bin_width_ms == 20.0
+
+
 @pytest.mark.parametrize("value", [-1, np.ones(3), "wide", h5py.Empty("f4")])
 def test_strange_bin_width_is_left_out_with_a_warning(value, tmp_path, caplog):
     with h5py.File(write_session(tmp_path, **good()), "a") as file:
         file.attrs["bin_ms"] = value
     assert read(tmp_path)[0].bin_width_ms is None
     assert "bin_ms is no bin width in ms" in caplog.text
+
+
+def test_keys_that_are_not_utf8_are_passed_over(tmp_path):
+    with h5py.File(write_session(tmp_path, **good()), "a") as file:
+        file[b"caf\xe9"] = 1
+    assert len(read(tmp_path)) == 1
 
 
 def test_session_names_with_a_stem(tmp_path):
