@@ -112,7 +112,7 @@ def gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, clip, reverse=False
         before, states = (stack[1:], stack[:-1]) if reverse else (stack[:-1], stack[1:])
 
         def gradient(d_states):
-            d_gates, d_candidate, reset_state, d_h0 = kernels.lfads_gru_scan_grad(
+            reset_state, d_gates, d_candidate, d_h0 = kernels.lfads_gru_scan_grad(
                 d_states, stack, saved.gates, saved.candidate, w_gates, w_candidate, **options
             )
             _shaped(d_gates, steps, trials, 2 * units), _shaped(d_candidate, steps, trials, units)

@@ -121,13 +121,9 @@ struct Rows {
   }
 };
 
-Gradients allocate(OpContext& context, const DecoderSizes& d) {
-  Gradients y;
-  y.con_gates = context.output({d.T, d.B, 2 * d.K});
-  y.con_candidate = context.output({d.T, d.B, d.K});
+// All results but the gradients of gates and candidates.
+void allocate(OpContext& context, const DecoderSizes& d, Gradients& y) {
   y.con_reset_state = context.output({d.T, d.B, d.K});
-  y.gen_gates = context.output({d.T, d.B, 2 * d.G});
-  y.gen_candidate = context.output({d.T, d.B, d.G});
   y.gen_reset_state = context.output({d.T, d.B, d.G});
   y.mean = context.output({d.T, d.B, d.U});
   y.logvar = context.output({d.T, d.B, d.U});
@@ -135,7 +131,6 @@ Gradients allocate(OpContext& context, const DecoderSizes& d) {
   y.first_factors = context.output({d.B, d.F});
   y.con_h0 = context.output({d.B, d.K});
   y.gen_h0 = context.output({d.B, d.G});
-  return y;
 }
 
 }  // namespace
@@ -158,14 +153,16 @@ void decoder_scan_grad(OpContext& context, const Attributes& a) {
   x.con_stack = context.input("con_stack", {d.T + 1, d.B, d.K});
   x.gen_stack = context.input("gen_stack", {d.T + 1, d.B, d.G});
   x.logvar = context.input("co_logvar", {d.T, d.B, d.U});
-  x.con_gates = context.input("con_gates", {d.T, d.B, 2 * d.K});
-  x.con_candidate = context.input("con_candidate", {d.T, d.B, d.K});
-  x.gen_gates = context.input("gen_gates", {d.T, d.B, 2 * d.G});
-  x.gen_candidate = context.input("gen_candidate", {d.T, d.B, d.G});
+  // What is read of a step is read before its gradients are written, so these may share memory.
+  Gradients y{};
+  x.con_gates = context.input_and_output("con_gates", {d.T, d.B, 2 * d.K}, &y.con_gates);
+  x.con_candidate = context.input_and_output("con_candidate", {d.T, d.B, d.K}, &y.con_candidate);
+  x.gen_gates = context.input_and_output("gen_gates", {d.T, d.B, 2 * d.G}, &y.gen_gates);
+  x.gen_candidate = context.input_and_output("gen_candidate", {d.T, d.B, d.G}, &y.gen_candidate);
   x.gen_mask = context.optional_input("gen_mask", {d.T, d.B, d.G});
   x.fb_mask = context.optional_input("fb_mask", {d.T, d.B, d.F});
   const DecoderWeights w = decoder_weights(context, d, a.feed_factors);
-  const Gradients y = allocate(context, d);
+  allocate(context, d, y);
   if (!context.ok() || d.B == 0) return;
   const Packed packed(d, w);
   run_shards((int)d.B, a.threads, [&](int first, int rows) { Rows(packed, x, y, first, rows).run(a); });

@@ -46,15 +46,14 @@ void gru_scan(OpContext& context, const Attributes& attributes) {
 void gru_scan_grad(OpContext& context, const Attributes& attributes) {
   Shape shape = context.peek("d_states", 3);
   const int64_t T = shape[0], B = shape[1], H = shape[2];
-  const float* d_states = context.input("d_states", {T, B, H});
+  // What is read of a step is read before its gradients are written, so these may share memory.
+  float *reset_state = nullptr, *d_gates = nullptr, *d_candidate = nullptr;
+  const float* d_states = context.input_and_output("d_states", {T, B, H}, &reset_state);
   const float* stack = context.input("stack", {T + 1, B, H});
-  const float* gates = context.input("gates", {T, B, 2 * H});
-  const float* candidate = context.input("candidate", {T, B, H});
+  const float* gates = context.input_and_output("gates", {T, B, 2 * H}, &d_gates);
+  const float* candidate = context.input_and_output("candidate", {T, B, H}, &d_candidate);
   const float* w_gates = context.input("w_gates", {H, 2 * H});
   const float* w_candidate = context.input("w_candidate", {H, H});
-  float* d_gates = context.output({T, B, 2 * H});
-  float* d_candidate = context.output({T, B, H});
-  float* reset_state = context.output({T, B, H});
   float* d_h0 = context.output({B, H});
   if (!context.ok() || B == 0 || H == 0) return;
 

@@ -40,6 +40,7 @@ class OpContext {
     TF_Tensor* tensor = get(index);
     if (tensor == nullptr) return Shape(rank, 0);
     Shape actual = shape_of(tensor);
+    TF_DeleteTensor(tensor);
     if ((int)actual.size() == rank) return actual;
     fail(std::string(name) + " must have rank " + std::to_string(rank) + ", got shape " + to_string(actual));
     return Shape(rank, 0);
@@ -50,21 +51,32 @@ class OpContext {
 
   // The next input, which must have this shape.
   const float* input(const char* name, const Shape& shape) {
-    TF_Tensor* tensor = get(next_input_++);
-    if (tensor == nullptr) return nullptr;
-    Shape actual = shape_of(tensor);
-    if (actual == shape) return static_cast<const float*>(TF_TensorData(tensor));
-    fail(std::string(name) + " must have shape " + to_string(shape) + ", got " + to_string(actual));
-    return nullptr;
+    TF_Tensor* tensor = get_checked(next_input_++, name, shape);
+    return tensor == nullptr ? nullptr : keep(tensor);
   }
 
   // The next input, or null where it is [0, 0, 0], which stands for "none".
   const float* optional_input(const char* name, const Shape& shape) {
-    TF_Tensor* tensor = get(next_input_);
-    if (tensor == nullptr) return nullptr;
-    if (shape_of(tensor) != Shape{0, 0, 0}) return input(name, shape);
+    if (peek(name, 3) != Shape{0, 0, 0}) return input(name, shape);
     ++next_input_;
     return nullptr;
+  }
+
+  // The next input, and the next output, of the same shape. Where nobody else needs the input any more, the output
+  // takes over its memory: less to allocate, and what is overwritten has just been read into the cache.
+  const float* input_and_output(const char* name, const Shape& shape, float** result) {
+    const int index = next_input_++;
+    TF_Tensor* tensor = get_checked(index, name, shape);
+    if (tensor == nullptr) return nullptr;
+    TF_DeleteTensor(tensor);  // a reference of ours would count as a need
+    int forwarded = -1;
+    TF_Tensor* output = TF_ForwardInputOrAllocateOutput(context_, &index, 1, next_output_++, shape.data(),
+                                                        (int)shape.size(), &forwarded, status_);
+    if (output == nullptr || !ok()) return nullptr;
+    *result = keep(output);
+    if (forwarded == index) return *result;
+    tensor = get(index);
+    return tensor == nullptr ? nullptr : keep(tensor);
   }
 
   void skip_input() { ++next_input_; }
@@ -75,9 +87,7 @@ class OpContext {
     for (int64_t size : shape) count *= size;
     TF_Tensor* tensor = TF_AllocateOutput(context_, next_output_++, TF_FLOAT, shape.data(), (int)shape.size(),
                                           count * sizeof(float), status_);
-    if (tensor == nullptr || !ok()) return nullptr;
-    tensors_.push_back(tensor);
-    return static_cast<float*>(TF_TensorData(tensor));
+    return tensor == nullptr || !ok() ? nullptr : keep(tensor);
   }
 
  private:
@@ -87,13 +97,27 @@ class OpContext {
     return shape;
   }
 
+  // The caller keeps or deletes the tensor.
   TF_Tensor* get(int index) {
     if (!ok()) return nullptr;
     TF_Tensor* tensor = nullptr;
     TF_GetInput(context_, index, &tensor, status_);
-    if (!ok()) return nullptr;
+    return ok() ? tensor : nullptr;
+  }
+
+  TF_Tensor* get_checked(int index, const char* name, const Shape& shape) {
+    TF_Tensor* tensor = get(index);
+    if (tensor == nullptr) return nullptr;
+    Shape actual = shape_of(tensor);
+    if (actual == shape) return tensor;
+    TF_DeleteTensor(tensor);
+    fail(std::string(name) + " must have shape " + to_string(shape) + ", got " + to_string(actual));
+    return nullptr;
+  }
+
+  float* keep(TF_Tensor* tensor) {
     tensors_.push_back(tensor);
-    return tensor;
+    return static_cast<float*>(TF_TensorData(tensor));
   }
 
   TF_OpKernelContext* context_;

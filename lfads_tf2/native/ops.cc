@@ -63,7 +63,7 @@ const bool registered = [] {
   add_op<gru_scan>("LfadsGruScan", {"x_candidate", "x_gates", "h0", "w_gates", "w_candidate"},
                    {"stack", "gates", "candidate"}, {"clip: float", "reverse: bool", "save: bool", "threads: int"});
   add_op<gru_scan_grad>("LfadsGruScanGrad", {"d_states", "stack", "gates", "candidate", "w_gates", "w_candidate"},
-                        {"d_x_gates", "d_x_candidate", "reset_state", "d_h0"},
+                        {"reset_state", "d_x_gates", "d_x_candidate", "d_h0"},
                         {"clip: float", "reverse: bool", "threads: int"});
   add_op<decoder_scan>(
       "LfadsDecoderScan",
@@ -82,8 +82,8 @@ const bool registered = [] {
        "fb_mask",        "con_w_gates",    "con_w_candidate", "fb_w_gates",   "fb_w_candidate",
        "w_mean",         "b_mean",         "w_logvar",      "b_logvar",       "gen_u_w_gates",
        "gen_u_w_candidate", "gen_w_gates", "gen_w_candidate", "fac_w"},
-      {"d_con_gates", "d_con_candidate", "con_reset_state", "d_gen_gates", "d_gen_candidate", "gen_reset_state",
-       "d_mean", "d_logvar", "d_factors_total", "d_first_factors", "d_con_h0", "d_gen_h0"},
+      {"d_con_gates", "d_con_candidate", "d_gen_gates", "d_gen_candidate", "con_reset_state", "gen_reset_state", "d_mean",
+       "d_logvar", "d_factors_total", "d_first_factors", "d_con_h0", "d_gen_h0"},
       {"clip: float", "feed_factors: bool", "threads: int"});
   return true;
 }();
