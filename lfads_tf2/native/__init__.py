@@ -110,6 +110,7 @@ def build(folder, compiler, tf):
     library = pathlib.Path(folder, library_name(compiler, tf.__version__))
     if library.exists():
         return library
+    logger.info("Compiling the native kernels into %s, once for this kind of machine", library)
     handle, temporary = tempfile.mkstemp(prefix=library.stem + ".", suffix=".tmp", dir=folder)
     os.close(handle)
     try:
