@@ -67,23 +67,20 @@ const bool registered = [] {
                         {"clip: float", "reverse: bool", "threads: int"});
   add_op<decoder_scan>(
       "LfadsDecoderScan",
-      {"noise",          "con_h0",       "gen_h0",          "con_x_gates", "con_x_candidate",   "gen_x_gates",
-       "gen_x_candidate", "gen_mask",    "fb_mask",         "con_w_gates", "con_w_candidate",   "fb_w_gates",
-       "fb_w_candidate", "w_mean",       "b_mean",          "w_logvar",    "b_logvar",          "gen_u_w_gates",
-       "gen_u_w_candidate", "gen_w_gates", "gen_w_candidate", "fac_w"},
-      {"con_stack", "gen_stack", "factor_stack", "co_mean", "co_logvar", "u", "con_gates", "con_candidate", "gen_gates",
-       "gen_candidate"},
+      {"noise", "con_h0", "gen_h0", "con_x_gates", "con_x_candidate", "gen_x_gates", "gen_x_candidate", "gen_mask",
+       "fb_mask", "con_w_gates", "con_w_candidate", "fb_w_gates", "fb_w_candidate", "w_mean", "b_mean", "w_logvar",
+       "b_logvar", "gen_u_w_gates", "gen_u_w_candidate", "gen_w_gates", "gen_w_candidate", "fac_w"},
+      {"con_stack", "gen_stack", "factor_stack", "co_mean", "co_logvar", "u", "con_gates", "con_candidate",
+       "gen_gates", "gen_candidate"},
       {"clip: float", "feed_factors: bool", "save: bool", "threads: int"});
   add_op<decoder_scan_grad>(
       "LfadsDecoderScanGrad",
-      {"noise",          "d_con_states",   "d_co_mean",     "d_co_logvar",    "d_u",
-       "d_gen_states",   "d_factors",      "con_stack",     "gen_stack",      "co_logvar",
-       "con_gates",      "con_candidate",  "gen_gates",     "gen_candidate",  "gen_mask",
-       "fb_mask",        "con_w_gates",    "con_w_candidate", "fb_w_gates",   "fb_w_candidate",
-       "w_mean",         "b_mean",         "w_logvar",      "b_logvar",       "gen_u_w_gates",
-       "gen_u_w_candidate", "gen_w_gates", "gen_w_candidate", "fac_w"},
-      {"d_con_gates", "d_con_candidate", "d_gen_gates", "d_gen_candidate", "con_reset_state", "gen_reset_state", "d_mean",
-       "d_logvar", "d_factors_total", "d_first_factors", "d_con_h0", "d_gen_h0"},
+      {"noise", "d_con_states", "d_co_mean", "d_co_logvar", "d_u", "d_gen_states", "d_factors", "con_stack",
+       "gen_stack", "co_logvar", "con_gates", "con_candidate", "gen_gates", "gen_candidate", "gen_mask", "fb_mask",
+       "con_w_gates", "con_w_candidate", "fb_w_gates", "fb_w_candidate", "w_mean", "b_mean", "w_logvar", "b_logvar",
+       "gen_u_w_gates", "gen_u_w_candidate", "gen_w_gates", "gen_w_candidate", "fac_w"},
+      {"d_con_gates", "d_con_candidate", "d_gen_gates", "d_gen_candidate", "con_reset_state", "gen_reset_state",
+       "d_mean", "d_logvar", "d_factors_total", "d_first_factors", "d_con_h0", "d_gen_h0"},
       {"clip: float", "feed_factors: bool", "threads: int"});
   return true;
 }();
