@@ -8,6 +8,7 @@ import os
 import tensorflow as tf
 
 from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.model import native_ops
 
 log = logging.getLogger("lfads_tf2")
 
@@ -45,3 +46,8 @@ def configure(hp: HyperParameters) -> str:
 def use_xla(hp: HyperParameters, device: str) -> bool:
     """Whether the step is compiled with XLA. It fuses away a GPU's many launches; a CPU's products are slower in it."""
     return hp.jit_compile == "true" or (hp.jit_compile == "auto" and "gpu" in device)
+
+
+def use_native(hp: HyperParameters, device: str) -> bool:
+    """Whether the loops over time run in the compiled CPU kernels; compiles them the first time."""
+    return "cpu" in device and not use_xla(hp, device) and native_ops.available()

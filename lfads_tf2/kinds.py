@@ -38,7 +38,7 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
     spec = _spec(hp, sessions, memory, subset_allowed=False)
     folder = _make_folder(hp)
     with tf.device(device):
-        model = _new_model(spec, sessions)
+        model = _new_model(spec, sessions, devices.use_native(hp, device))
         resumes = checkpoints.for_resume(folder) is not None
         if hp.model_params_file and not resumes:
             _guarded(model_io.load_original, model, Path(hp.model_params_file))
@@ -67,7 +67,7 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembere
     """Draws batch_size samples from the prior, read out as the first session's channels."""
     device = devices.configure(hp)
     with tf.device(device):
-        model, loaded, order = _trained_model(hp, sessions, memory)
+        model, loaded, order = _trained_model(hp, sessions, memory, devices.use_native(hp, device))
         session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
         if model.injects_ext_input:
             rows = np.arange(hp.batch_size) % len(trials.data)
@@ -85,7 +85,7 @@ def write_model_params(hp: HyperParameters, sessions: list[Session], memory: Rem
     """Exports every variable under the original's name."""
     device = devices.configure(hp)
     with tf.device(device):
-        model, loaded, _ = _trained_model(hp, sessions, memory)
+        model, loaded, _ = _trained_model(hp, sessions, memory, devices.use_native(hp, device))
         values = model_io.parameters(model, loaded)
     path = results.write_params(results.params_path(_make_folder(hp), hp.output_filename_stem), values)
     log.info("Wrote %d variables to %s", len(values), path)
@@ -104,7 +104,7 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
     device = devices.configure(hp)
     found = {}
     with tf.device(device):
-        model, loaded, order = _trained_model(hp, sessions, memory)
+        model, loaded, order = _trained_model(hp, sessions, memory, devices.use_native(hp, device))
         folder = _make_folder(hp)
         run = Inference(model, max(hp.seed, 0), loaded.step)
         for session in sessions:
@@ -187,18 +187,18 @@ def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> Mode
     return dataclasses.replace(spec, sessions=shapes)
 
 
-def _new_model(spec: ModelSpec, sessions: list[Session]) -> LFADS:
-    model = LFADS(spec, seed=spec.hyperparameters.seed)
+def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
+    model = LFADS(spec, seed=spec.hyperparameters.seed, native=native)
     by_name = {session.name: session for session in sessions}
     if all(shape.name in by_name for shape in spec.sessions):
         align(model.read_in, model.observation.mean_map, [by_name[shape.name] for shape in spec.sessions])
     return model
 
 
-def _trained_model(hp, sessions, memory) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
+def _trained_model(hp, sessions, memory, native: bool) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
     """A model with trained weights, what their file records, and the model's index of each session."""
     spec = _spec(hp, sessions, memory, subset_allowed=True)
-    model = LFADS(spec, seed=0)
+    model = LFADS(spec, native=native)
     if hp.model_params_file:
         path = Path(hp.model_params_file)
         loaded = _guarded(model_io.load_original, model, path)

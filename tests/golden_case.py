@@ -53,9 +53,9 @@ class GoldenCase:
         if isinstance(item, h5py.Dataset):
             self.tree[key] = item[()]
 
-    def model(self) -> LFADS:
+    def model(self, native: bool = False) -> LFADS:
         """The model with the case's weights."""
-        model = LFADS(self.spec)
+        model = LFADS(self.spec, native=native)
         weights = {file_key(name): weight for name, weight in original_names(model).items()}
         recorded = {k: v for k, v in self.params.items() if "global_step" not in k and "learning_rate" not in k}
         assert set(weights) == set(recorded)

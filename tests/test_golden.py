@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from golden_case import CASES, GoldenCase
 
+from lfads_tf2.model import native_ops
 from lfads_tf2.model.lfads import Masks, Noise
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.objective import costs, ramps, trial_terms
@@ -21,9 +22,21 @@ def case(request):
     return GoldenCase(request.param)
 
 
-@pytest.fixture(params=["eager", "compiled"])
-def run(request):
-    return (lambda f: f) if request.param == "eager" else tf.function
+@pytest.fixture(params=["eager", "compiled", "compiled with kernels"])
+def mode(request):
+    if "kernels" in request.param and not native_ops.available():
+        pytest.skip("no compiled kernels: there is no C++ compiler here, or LFADS_NATIVE=0")
+    return request.param
+
+
+@pytest.fixture
+def run(mode):
+    return (lambda f: f) if mode == "eager" else tf.function
+
+
+@pytest.fixture
+def model(case, mode):
+    return case.model(native="kernels" in mode)
 
 
 def assert_close(got, expected, name, tolerance):
@@ -116,8 +129,7 @@ OTHERWISE_TESTED = {"grad_global_norm", "post_g0_sample"}
 
 
 @pytest.mark.parametrize("kind", ["train", "posterior_push_mean"])
-def test_forward(case, kind, run):
-    model = case.model()
+def test_forward(case, model, kind, run):
     for ds in case.names:
         noise = case.noise(ds)
         masks = case.masks(ds) if kind == "train" else Masks()
@@ -132,8 +144,7 @@ def test_forward(case, kind, run):
             assert_close(got[key], recorded[key], f"{kind}/{ds}/{key}", FORWARD_TOLERANCE)
 
 
-def test_posterior_samples_of_one_trial(case, run):
-    model = case.model()
+def test_posterior_samples_of_one_trial(case, model, run):
     for ds, example in case.examples.items():
         noise = case.noise(ds)
         count = case.batch(ds).data.shape[1]
@@ -146,8 +157,7 @@ def test_posterior_samples_of_one_trial(case, run):
             assert_close(value, expected, key, FORWARD_TOLERANCE)
 
 
-def test_prior_sample(case, run):
-    model = case.model()
+def test_prior_sample(case, model, run):
     for ds in case.names:
         noise, batch = case.noise(ds, "prior"), case.batch(ds)
         recorded = case.results(f"prior_sample/{ds}")
@@ -197,8 +207,7 @@ def by_original_name(model, values):
     return named
 
 
-def test_gradients(case, run):
-    model = case.model()
+def test_gradients(case, model, run):
     for ds in case.names:
         gradients, clipped, norm, _ = run(lambda ds=ds: gradient_step(model, case, ds, case.step))()
         assert_close(norm, case.tree[f"train/{ds}/grad_global_norm"], "norm", TRAINING_TOLERANCE)
@@ -210,8 +219,7 @@ def test_gradients(case, run):
             assert_close(after[key], expected[1], f"{ds} {key} clipped", TRAINING_TOLERANCE)
 
 
-def test_adam_steps(case, run):
-    model = case.model()
+def test_adam_steps(case, model, run):
     optimizer = Adam(trainable_variables(model), case.hp.learning_rate_init)
     totals = case.tree["adam/total_cost_before_update"]
     for index in range(3):

@@ -8,52 +8,14 @@ function and sampling, averaging and pushing means through are one path.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
 from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.model import native_ops
 from lfads_tf2.model.affine import FactorMap, Linear, WeightInit, project
 from lfads_tf2.model.gru import gru_scan, gru_step, time_array
-
-
-class DecoderInputs(NamedTuple):
-    """All that the scan needs. Masks are scaled by 1/keep; None means no dropout."""
-
-    con_x_gates: tf.Tensor  # T x B x 2K, encoded part of the controller's input pre-activations, biases included
-    con_x_candidate: tf.Tensor  # T x B x K
-    con_h0: tf.Tensor  # B x K
-    con_w_gates: tf.Tensor  # K x 2K
-    con_w_candidate: tf.Tensor  # K x K
-    fb_w_gates: tf.Tensor | None  # F x 2K, weights of the feedback; None: no feedback
-    fb_w_candidate: tf.Tensor | None  # F x K
-    fb_mask: tf.Tensor | None  # T x B x F
-    w_mean: tf.Tensor  # K x U
-    b_mean: tf.Tensor  # 1 x U
-    w_logvar: tf.Tensor  # K x U
-    b_logvar: tf.Tensor  # 1 x U
-    noise: tf.Tensor  # T x B x U, standard normal; zero for means
-    gen_x_gates: tf.Tensor  # T x B x 2G or 1 x 1 x 2G, biases and injected external inputs
-    gen_x_candidate: tf.Tensor  # T x B x G or 1 x 1 x G
-    gen_u_w_gates: tf.Tensor  # U x 2G
-    gen_u_w_candidate: tf.Tensor  # U x G
-    gen_h0: tf.Tensor  # B x G
-    gen_w_gates: tf.Tensor  # G x 2G
-    gen_w_candidate: tf.Tensor  # G x G
-    gen_mask: tf.Tensor | None  # T x B x G
-    fac_w: tf.Tensor  # G x F, unit columns
-
-
-class DecoderOutputs(NamedTuple):
-    """Time-major; the controller's four are None without a controller."""
-
-    con_states: tf.Tensor | None  # T x B x K
-    co_mean: tf.Tensor | None  # T x B x U
-    co_logvar: tf.Tensor | None  # T x B x U
-    u: tf.Tensor | None  # T x B x U, what entered the generator
-    gen_states: tf.Tensor  # T x B x G
-    factors: tf.Tensor  # T x B x F
+from lfads_tf2.types import DecoderInputs, DecoderOutputs
 
 
 def decoder_step(inputs: DecoderInputs, read, con_state, gen_state, feedback, clip: float):
@@ -115,7 +77,9 @@ def decoder_scan_plain(inputs: DecoderInputs, clip: float, feedback: Callable) -
     return outputs
 
 
-def decoder_scan(inputs: DecoderInputs, clip: float, feedback: Callable | None = None) -> DecoderOutputs:
+def decoder_scan(
+    inputs: DecoderInputs, clip: float, feedback: Callable | None = None, native: bool = False
+) -> DecoderOutputs:
     """Controller, inferred inputs, generator and factors over time.
 
     Args:
@@ -123,7 +87,10 @@ def decoder_scan(inputs: DecoderInputs, clip: float, feedback: Callable | None =
         clip: states are limited to plus or minus this.
         feedback: ``(factors B x F, first: bool) -> B x ...``, what the controller sees of the previous bin; None: the
             factors themselves.
+        native: use the compiled CPU kernels, which give the same numbers faster; they know factors as feedback only.
     """
+    if native and feedback is None:
+        return native_ops.decoder_scan(inputs, clip)
     return decoder_scan_plain(inputs, clip, feedback or (lambda factors, first: factors))
 
 
@@ -178,10 +145,11 @@ class Controller(keras.layers.Layer):
 class Generator(keras.layers.Layer):
     """Initial condition and inputs -> generator states -> factors."""
 
-    def __init__(self, inputs: int, hp: HyperParameters, init: WeightInit, **kwargs):
+    def __init__(self, inputs: int, hp: HyperParameters, scan: dict, init: WeightInit, **kwargs):
+        """``scan``: keyword arguments of ``gru_scan`` (clip, native)."""
         super().__init__(**kwargs)
         input_scale, recurrent_scale = hp.gen_cell_input_weight_scale, hp.gen_cell_rec_weight_scale
-        self.clip = hp.cell_clip_value
+        self.scan_options = scan
         self.cell = RecurrentCell(inputs, hp.gen_dim, init, input_scale, recurrent_scale, name="cell")
         self.initial_state = self.from_code = None
         if hp.ic_dim == 0:
@@ -206,6 +174,6 @@ class Generator(keras.layers.Layer):
         else:
             leading = tf.concat([tf.shape(inputs)[:2], [1]], axis=0)
             x_gates, x_candidate = tf.tile(x_gates[None], leading), tf.tile(x_candidate[None], leading)
-        states = gru_scan(x_gates, x_candidate, initial_state, *self.cell.recurrent_kernels(), self.clip)
+        states = gru_scan(x_gates, x_candidate, initial_state, *self.cell.recurrent_kernels(), **self.scan_options)
         factors = project(states if mask is None else states * mask, self.factor_map.normalised())
         return DecoderOutputs(None, None, None, None, states, factors)

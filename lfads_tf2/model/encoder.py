@@ -15,9 +15,10 @@ class Encoder(keras.layers.Layer):
     One matrix acts on [input, state] for the gates and one for the candidate, input rows first.
     """
 
-    def __init__(self, inputs: int, units: int, scale: float, clip: float, reverse: bool, init: WeightInit, **kwargs):
+    def __init__(self, inputs: int, units: int, scale: float, scan: dict, init: WeightInit, **kwargs):
+        """``scan``: keyword arguments of ``gru_scan`` (clip, reverse, native)."""
         super().__init__(**kwargs)
-        self.num_inputs, self.clip, self.reverse = inputs, clip, reverse
+        self.num_inputs, self.scan = inputs, scan
         self.gates = Linear(inputs + units, 2 * units, init, scale=scale, name="gates")
         self.candidate = Linear(inputs + units, units, init, name="candidate")
         self.initial_state = self.add_weight(shape=(1, units), initializer="zeros", name="initial_state")
@@ -32,16 +33,18 @@ class Encoder(keras.layers.Layer):
             weights.append((project(x, from_input, linear.bias), from_state))
         (x_gates, w_gates), (x_candidate, w_candidate) = weights
         start = tf.tile(tf.convert_to_tensor(self.initial_state), [tf.shape(x)[1], 1])
-        return gru_scan(x_gates, x_candidate, start, w_gates, w_candidate, self.clip, self.reverse)
+        return gru_scan(x_gates, x_candidate, start, w_gates, w_candidate, **self.scan)
 
 
 class BidirectionalEncoder(keras.layers.Layer):
     """A forward and, unless ``causal``, a reverse encoder with weights of their own."""
 
-    def __init__(self, inputs: int, units: int, scale: float, clip: float, init: WeightInit, causal=False, **kwargs):
+    def __init__(self, inputs: int, units: int, scale: float, scan: dict, init: WeightInit, causal=False, **kwargs):
         super().__init__(**kwargs)
-        self.forward = Encoder(inputs, units, scale, clip, False, init, name="forward")
-        self.reverse = None if causal else Encoder(inputs, units, scale, clip, True, init, name="reverse")
+        self.forward = Encoder(inputs, units, scale, scan, init, name="forward")
+        self.reverse = None
+        if not causal:
+            self.reverse = Encoder(inputs, units, scale, scan | {"reverse": True}, init, name="reverse")
         self.built = True
 
     def call(self, x):

@@ -12,11 +12,11 @@ import keras
 import tensorflow as tf
 
 from lfads_tf2.model.affine import Linear, WeightInit, make_read_in, project
-from lfads_tf2.model.decoder import Controller, DecoderInputs, DecoderOutputs, Generator, decoder_scan
+from lfads_tf2.model.decoder import Controller, Generator, decoder_scan
 from lfads_tf2.model.encoder import BidirectionalEncoder
 from lfads_tf2.model.observation import OBSERVATION_MODELS
 from lfads_tf2.model.priors import AutoregressivePrior, InitialConditionPrior
-from lfads_tf2.types import ModelSpec
+from lfads_tf2.types import DecoderInputs, DecoderOutputs, ModelSpec
 
 
 class Batch(NamedTuple):
@@ -76,9 +76,10 @@ class LFADS(keras.Model):
     Args:
         spec: hyperparameters with the number of bins and the sessions' channels.
         seed: of the initial weights.
+        native: run the loops over time in the compiled CPU kernels; they are not for GPUs and not for XLA.
     """
 
-    def __init__(self, spec: ModelSpec, seed: int = 0, **kwargs):
+    def __init__(self, spec: ModelSpec, seed: int = 0, native: bool = False, **kwargs):
         super().__init__(**kwargs)
         hp, init = spec.hyperparameters, WeightInit(seed)
         self.spec = spec
@@ -89,16 +90,17 @@ class LFADS(keras.Model):
         self.read_in = make_read_in(spec, init)
         width = spec.max_channels if self.read_in is None else hp.factors_dim
         width += hp.ext_input_dim if self.encodes_ext_input else 0
-        scale, clip = hp.cell_weight_scale, hp.cell_clip_value
+        self.scan_options = {"clip": hp.cell_clip_value, "native": native}
+        scale = hp.cell_weight_scale
         if hp.ic_dim > 0:
-            self.ic_encoder = BidirectionalEncoder(width, hp.ic_enc_dim, scale, clip, init, name="ic_encoder")
+            self.ic_encoder = BidirectionalEncoder(width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder")
             self.post_g0_mean = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_mean")
             self.post_g0_logvar = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_logvar")
             self.ic_prior = InitialConditionPrior(hp, name="prior_g0")
         generator_inputs = hp.co_dim + (hp.ext_input_dim if self.injects_ext_input else 0)
         if self.has_controller:
             self.ci_encoder = BidirectionalEncoder(
-                width, hp.ci_enc_dim, scale, clip, init, causal=self.causal, name="ci_encoder"
+                width, hp.ci_enc_dim, scale, self.scan_options, init, causal=self.causal, name="ci_encoder"
             )
             feedback = 0
             if hp.do_feed_factors_to_controller:
@@ -107,7 +109,7 @@ class LFADS(keras.Model):
             self.num_encoded = hp.ci_enc_dim * (1 if self.causal else 2)
             self.controller = Controller(self.num_encoded + feedback, hp, init, name="controller")
             self.co_prior = AutoregressivePrior(hp, name="u_prior_ar1")
-        self.generator = Generator(generator_inputs, hp, init, name="generator")
+        self.generator = Generator(generator_inputs, hp, self.scan_options, init, name="generator")
         self.observation = OBSERVATION_MODELS[hp.output_dist](spec, init, name="observation")
         self.built = True
 
@@ -219,7 +221,7 @@ class LFADS(keras.Model):
             gen_mask=masks.gen_out,
             fac_w=self.generator.factor_map.normalised(),
         )
-        return decoder_scan(inputs, hp.cell_clip_value, self._rate_feedback(session))
+        return decoder_scan(inputs, feedback=self._rate_feedback(session), **self.scan_options)
 
     def _rate_feedback(self, session):
         """Previous factors -> previous rates, for a controller that reads rates; else None."""

@@ -6,51 +6,11 @@ only. The equations are those of `gru_step` and `decoder_step`.
 """
 
 import os
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from lfads_tf2 import native
-
-
-class DecoderInputs(NamedTuple):
-    """What `decoder_scan` needs; T steps, B trials, K controller, G generator units, U inferred inputs, F factors."""
-
-    con_x_gates: tf.Tensor  # [T, B, 2K] the encoders' part of the controller's gates, with biases; reset, then update
-    con_x_candidate: tf.Tensor  # [T, B, K]
-    con_h0: tf.Tensor  # [B, K] controller state before the first step
-    con_w_gates: tf.Tensor  # [K, 2K] recurrent weights
-    con_w_candidate: tf.Tensor  # [K, K]
-    fb_w_gates: tf.Tensor  # [F, 2K] weights of the factors fed back; any shape if they are not
-    fb_w_candidate: tf.Tensor  # [F, K]
-    fb_mask: tf.Tensor | None  # [T, B, F] dropout of the factors fed back, times 1/keep; None: no dropout
-    w_mean: tf.Tensor  # [K, U] controller to mean of the inferred inputs
-    b_mean: tf.Tensor  # [U]
-    w_logvar: tf.Tensor  # [K, U] controller to their log-variance
-    b_logvar: tf.Tensor  # [U]
-    noise: tf.Tensor  # [T, B, U] standard normal, or zeros for the mean
-    gen_x_gates: (
-        tf.Tensor
-    )  # [T, B, 2G] injected inputs' part of the generator's gates, with biases; [1, 1, 2G]: for all
-    gen_x_candidate: tf.Tensor  # [T, B, G] or [1, 1, G]
-    gen_u_w_gates: tf.Tensor  # [U, 2G] weights of the inferred inputs
-    gen_u_w_candidate: tf.Tensor  # [U, G]
-    gen_h0: tf.Tensor  # [B, G] generator state before the first step
-    gen_w_gates: tf.Tensor  # [G, 2G] recurrent weights
-    gen_w_candidate: tf.Tensor  # [G, G]
-    gen_mask: tf.Tensor | None  # [T, B, G] dropout before the factors, times 1/keep; None: no dropout
-    fac_w: tf.Tensor  # [G, F] generator to factors, columns of length 1
-
-
-class DecoderOutputs(NamedTuple):
-    """Results of `decoder_scan`, one row a step."""
-
-    con_states: tf.Tensor  # [T, B, K]
-    co_mean: tf.Tensor  # [T, B, U]
-    co_logvar: tf.Tensor  # [T, B, U]
-    u: tf.Tensor  # [T, B, U] inferred inputs: mean + exp(log-variance / 2) * noise
-    gen_states: tf.Tensor  # [T, B, G]
-    factors: tf.Tensor  # [T, B, F]
+from lfads_tf2.types import DecoderInputs, DecoderOutputs
 
 
 # The order in which the kernels take their inputs.
@@ -125,19 +85,19 @@ def gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, clip, reverse=False
     return tf.custom_gradient(forward)(*arguments) if save_for_gradient else forward(*arguments)[0]
 
 
-def decoder_scan(inputs, clip, feed_factors=True, save_for_gradient=True):
+def decoder_scan(inputs, clip, save_for_gradient=True):
     """Controller, inferred inputs, generator and factors over all time steps.
 
     Args:
         inputs: DecoderInputs. The masks and the noise get no gradient.
         clip: a number; states of both cells are limited to [-clip, clip].
-        feed_factors: whether the factors of the step before are an input of the controller.
         save_for_gradient: False needs less memory, and no gradient can be taken.
 
     Returns DecoderOutputs. Raises as `gru_scan` does.
     """
     kernels = _kernels()
-    options = {"clip": float(clip), "feed_factors": bool(feed_factors), "threads": _threads()}
+    feed_factors = inputs.fb_w_gates is not None
+    options = {"clip": float(clip), "feed_factors": feed_factors, "threads": _threads()}
     none = tf.zeros([0, 0, 0])
 
     def forward(*flat):
@@ -158,7 +118,8 @@ def decoder_scan(inputs, clip, feed_factors=True, save_for_gradient=True):
         outputs = (saved.con_stack[1:], saved.co_mean, saved.co_logvar, saved.u, saved.gen_stack[1:])
         return (*outputs, saved.factor_stack[1:]), gradient
 
-    inputs = inputs._replace(**{name: none for name in ("fb_mask", "gen_mask") if getattr(inputs, name) is None})
+    inputs = inputs._replace(**{name: none for name, value in inputs._asdict().items() if value is None})
+    inputs = inputs._replace(**{name: tf.reshape(getattr(inputs, name), [-1]) for name in ("b_mean", "b_logvar")})
     arguments = [tf.convert_to_tensor(x, tf.float32) for x in inputs]
     outputs = tf.custom_gradient(forward)(*arguments) if save_for_gradient else forward(*arguments)[0]
     return DecoderOutputs(*outputs)
