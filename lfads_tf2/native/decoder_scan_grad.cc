@@ -96,21 +96,34 @@ struct Rows {
     });
   }
 
+  static const float* of_row(const float* base, int64_t row, int64_t width) { return base ? base + row * width : base; }
+
+  GruGradSlices generator(int64_t row) const {
+    const int64_t at = row * p.d.G;
+    return {x.gen_gates + 2 * at, x.gen_candidate + at, x.gen_stack + at,
+            y.gen_gates + 2 * at, y.gen_candidate + at, y.gen_reset_state + at};
+  }
+
+  GruGradSlices controller(int64_t row) const {
+    const int64_t at = row * p.d.K;
+    return {x.con_gates + 2 * at, x.con_candidate + at, x.con_stack + at,
+            y.con_gates + 2 * at, y.con_candidate + at, y.con_reset_state + at};
+  }
+
   void run(const Attributes& a) {
     const int64_t K = p.d.K, G = p.d.G, F = p.d.F;
     for (int64_t t = p.d.T - 1; t >= 0; --t) {
       const int64_t now = t * p.d.B + first;
       gather_factors(t, a.feed_factors, y.factors + now * F);
       through_factors(y.factors + now * F, x.gen_mask ? x.gen_mask + now * G : nullptr);
-      GruGradSlices gen{x.gen_gates + now * 2 * G, x.gen_candidate + now * G, x.gen_stack + now * G,
-                        y.gen_gates + now * 2 * G, y.gen_candidate + now * G, y.gen_reset_state + now * G};
-      gru_backward(p.generator, rows, gen_stride, gen_carry.data(), x.d_gen_states ? x.d_gen_states + now * G : nullptr,
-                   gen, a.clip);
+      gru_backward(p.generator, rows, gen_stride, gen_carry.data(), of_row(x.d_gen_states, now, G), generator(now),
+                   a.clip, controller(now).prefetcher(rows, K, of_row(x.d_con_states, now, K)));
       through_inputs(now);
-      GruGradSlices con{x.con_gates + now * 2 * K, x.con_candidate + now * K, x.con_stack + now * K,
-                        y.con_gates + now * 2 * K, y.con_candidate + now * K, y.con_reset_state + now * K};
-      gru_backward(p.controller, rows, con_stride, con_carry.data(),
-                   x.d_con_states ? x.d_con_states + now * K : nullptr, con, a.clip);
+      const int64_t then = now - p.d.B;
+      const Prefetcher next =
+          t > 0 ? generator(then).prefetcher(rows, G, of_row(x.d_gen_states, then, G)) : Prefetcher();
+      gru_backward(p.controller, rows, con_stride, con_carry.data(), of_row(x.d_con_states, now, K), controller(now),
+                   a.clip, next);
     }
     gather_factors(-1, a.feed_factors, y.first_factors + first * F);
     through_factors(y.first_factors + first * F, nullptr);

@@ -66,11 +66,39 @@ class PackedMatrix {
   Buffer data_;
 };
 
-// tile[R, V * kLanes] = a[R, depth] @ panel; all sums stay in registers.
-template <int R, int V>
-void tile_product(const float* a, ptrdiff_t lda, const float* panel, int depth, float* tile) {
+// Memory that the next time step reads or writes first. Products fetch it, a line for each of their own steps, so that
+// it arrives while the arithmetic is busy; all at once, the requests would queue and hold the product up.
+class Prefetcher {
+ public:
+  void add(const float* begin, int64_t count) {
+    if (count > 0) ranges_[used_++] = {begin, (count + kLine - 1) / kLine};
+  }
+  // Where the next `lines` lines start, or null when all have been handed out.
+  const float* next(int lines) {
+    if (now_ == used_) return nullptr;
+    const float* from = ranges_[now_].begin + done_ * kLine;
+    done_ += lines;
+    if (done_ >= ranges_[now_].lines) done_ = 0, ++now_;
+    return from;
+  }
+  static constexpr int kLine = 16;  // floats of a cache line
+
+ private:
+  struct Range {
+    const float* begin;
+    int64_t lines;
+  } ranges_[8];
+  int used_ = 0, now_ = 0;
+  int64_t done_ = 0;
+};
+
+// tile[R, V * kLanes] = a[R, depth] @ panel; all sums stay in registers. If Fetch, `depth` cache lines are fetched
+// from `ahead` on the way.
+template <int R, int V, bool Fetch>
+void tile_product(const float* a, ptrdiff_t lda, const float* panel, int depth, float* tile, const float* ahead) {
   Vec sum[R][V] = {};
   for (int k = 0; k < depth; ++k, panel += V * kLanes) {
+    if (Fetch) __builtin_prefetch(ahead + (ptrdiff_t)k * Prefetcher::kLine, 0, 2);
     Vec column[V];
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) column[v] = load(panel + v * kLanes);
@@ -87,22 +115,23 @@ void tile_product(const float* a, ptrdiff_t lda, const float* panel, int depth, 
     for (int v = 0; v < V; ++v) store(tile + (r * V + v) * kLanes, sum[r][v]);
 }
 
-using TileProduct = void (*)(const float*, ptrdiff_t, const float*, int, float*);
+using TileProduct = void (*)(const float*, ptrdiff_t, const float*, int, float*, const float*);
 
-template <int R>
+template <int R, bool Fetch>
 inline TileProduct choose_tile(int rows, int vectors) {
   if constexpr (R == 0) {
     return nullptr;
   } else {
-    if (rows == R) return vectors == 1 ? tile_product<R, 1> : tile_product<R, 2>;
-    return choose_tile<R - 1>(rows, vectors);
+    if (rows == R) return vectors == 1 ? tile_product<R, 1, Fetch> : tile_product<R, 2, Fetch>;
+    return choose_tile<R - 1, Fetch>(rows, vectors);
   }
 }
 
 // Computes a[rows, depth] @ w and hands each vector of the result to finish(row, first column, values). The vectors of
 // the last columns may hold padding. Panels are the outer loop: one panel fits the first-level cache.
 template <class Finish>
-void product(const float* a, ptrdiff_t lda, int rows, const PackedMatrix& w, Finish finish) {
+void product(const float* a, ptrdiff_t lda, int rows, const PackedMatrix& w, Finish finish,
+             Prefetcher* prefetcher = nullptr) {
   alignas(64) float tile[kMaxRows * 2 * kLanes];
   int blocks = (rows + kMaxRows - 1) / kMaxRows;
   for (int p = 0; p < w.panels(); ++p) {
@@ -110,7 +139,10 @@ void product(const float* a, ptrdiff_t lda, int rows, const PackedMatrix& w, Fin
     for (int block = 0; block < blocks; ++block) {
       // Blocks of nearly equal height: a short last one would run at a fraction of the speed.
       int first = rows * block / blocks, count = rows * (block + 1) / blocks - first;
-      choose_tile<kMaxRows>(count, vectors)(a + first * lda, lda, w.panel(p), w.depth(), tile);
+      const float* ahead = prefetcher ? prefetcher->next(w.depth()) : nullptr;
+      TileProduct multiply = ahead ? choose_tile<kMaxRows, true>(count, vectors)
+                                   : choose_tile<kMaxRows, false>(count, vectors);
+      multiply(a + first * lda, lda, w.panel(p), w.depth(), tile, ahead);
       for (int r = 0; r < count; ++r)
         for (int v = 0; v < vectors; ++v)
           finish(first + r, (2 * p + v) * kLanes, load(tile + (r * vectors + v) * kLanes));

@@ -65,11 +65,15 @@ void gru_scan_grad(OpContext& context, const Attributes& attributes) {
     Buffer carry((size_t)rows * stride);
     carry.zero();
     const int64_t offset = first * H;
+    auto row_of = [&](int64_t i) { return (reverse ? i : T - 1 - i) * B * H + offset; };
+    auto slices = [&](int64_t at) {
+      return GruGradSlices{gates + 2 * at,   candidate + at,   stack + at + (reverse ? B * H : 0),
+                           d_gates + 2 * at, d_candidate + at, reset_state + at};
+    };
     for (int64_t i = 0; i < T; ++i) {
-      const int64_t t = reverse ? i : T - 1 - i, at = t * B * H + offset;
-      GruGradSlices s{gates + 2 * at,    candidate + at,   stack + at + (reverse ? B * H : 0),
-                      d_gates + 2 * at, d_candidate + at, reset_state + at};
-      gru_backward(packed, rows, stride, carry.data(), d_states + at, s, attributes.clip);
+      const int64_t at = row_of(i), then = row_of(i + 1);
+      const Prefetcher next = i + 1 < T ? slices(then).prefetcher(rows, H, d_states + then) : Prefetcher();
+      gru_backward(packed, rows, stride, carry.data(), d_states + at, slices(at), attributes.clip, next);
     }
     for (int row = 0; row < rows; ++row)
       std::copy_n(carry.data() + (int64_t)row * stride, H, d_h0 + offset + row * H);

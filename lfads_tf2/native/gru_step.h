@@ -91,12 +91,26 @@ struct GruBackward {
 struct GruGradSlices {
   const float *gates, *candidate, *previous;
   float *d_gates, *d_candidate, *reset_state;
+
+  // What the gradient of this step touches, in the order of first use.
+  Prefetcher prefetcher(int64_t rows, int64_t units, const float* incoming) const {
+    Prefetcher p;
+    p.add(candidate, rows * units);
+    p.add(previous, rows * units);
+    if (incoming != nullptr) p.add(incoming, rows * units);
+    p.add(gates, rows * 2 * units);
+    if (d_candidate != candidate) p.add(d_candidate, rows * units);
+    if (d_gates != gates) p.add(d_gates, rows * 2 * units);
+    if (reset_state != incoming) p.add(reset_state, rows * units);
+    return p;
+  }
 };
 
 // carry: [rows, stride]; its first `units` columns hold the gradient of h' on entry and that of h on return, the next
-// `extra` columns that of e on return. incoming ([rows, units] or null) is added to the gradient of h' first.
+// `extra` columns that of e on return. incoming ([rows, units] or null) is added to the gradient of h' first. What
+// `next` lists is fetched for the step to come.
 inline void gru_backward(const GruBackward& w, int rows, int stride, float* carry, const float* incoming,
-                         const GruGradSlices& s, float clip) {
+                         const GruGradSlices& s, float clip, Prefetcher next) {
   const int units = w.units;
   for (int row = 0; row < rows; ++row) {
     const int64_t at = (int64_t)row * units, at_gates = 2 * at;
@@ -118,7 +132,7 @@ inline void gru_backward(const GruBackward& w, int rows, int stride, float* carr
       store(out + col, first_lanes(d * u, Vec{}, n));  // the columns of e start from zero
     }
   }
-  product(s.d_candidate, units, rows, w.candidate, [&](int row, int col, Vec sum) {
+  auto finish_candidate = [&](int row, int col, Vec sum) {
     int n = units - col;
     const int64_t at = (int64_t)row * units + col, at_gates = (int64_t)row * 2 * units + col;
     float* out = carry + (int64_t)row * stride + col;
@@ -127,11 +141,13 @@ inline void gru_backward(const GruBackward& w, int rows, int stride, float* carr
     store_n(s.d_gates + at_gates, sum * h * r * (1.0f - r), n);
     store_n(s.reset_state + at, r * h, n);
     store(out, load(out) + sum * first_lanes(r, splat(1.0f), n));
-  });
-  product(s.d_gates, 2 * units, rows, w.gates, [&](int row, int col, Vec sum) {
+  };
+  product(s.d_candidate, units, rows, w.candidate, finish_candidate, &next);
+  auto finish_gates = [&](int row, int col, Vec sum) {
     float* out = carry + (int64_t)row * stride + col;
     store(out, load(out) + sum);
-  });
+  };
+  product(s.d_gates, 2 * units, rows, w.gates, finish_gates, &next);
 }
 
 }  // namespace lfads
