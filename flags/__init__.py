@@ -27,10 +27,9 @@ def define() -> absl_flags.FlagValues:
     for name, field in declared().items():
         _DEFINE[type(field.default)](name, field.default, field.metadata["help"], flag_values=values)
         absl_flags.DEFINE_alias(f"c_{name}", name, flag_values=values)
-    for name in IGNORED:
-        absl_flags.DEFINE_string(name, None, "accepted from run-manager scripts and ignored", flag_values=values)
-        # Booleans come as --name and --noname too.
-        absl_flags.DEFINE_string(f"c_{name}", None, "the same", flag_values=values)
+    for name, kind in IGNORED.items():
+        _DEFINE[kind](name, None, "accepted from run-manager scripts and ignored", flag_values=values)
+        absl_flags.DEFINE_alias(f"c_{name}", name, flag_values=values)
     absl_flags.DEFINE_string("config", None, "YAML file with any of these settings", flag_values=values)
     absl_flags.DEFINE_string("preset", None, "settings of a published example, by name", flag_values=values)
     return values

@@ -79,7 +79,7 @@ class HyperParameters:
 
     # Generator and factors
     gen_dim: int = _hp(100, "units of the generator", "generator", unit="units", minimum=1, tuned="often", architecture=True)
-    factors_dim: int = _hp(50, "factors", "generator", unit="dimensions", minimum=1, tuned="often", architecture=True)
+    factors_dim: int = _hp(50, "latent factors that the generator's state is reduced to", "generator", unit="dimensions", minimum=1, tuned="often", architecture=True)
     cell_weight_scale: float = _hp(1.0, "scale of the encoders' and the controller's initial weights", "generator", minimum=0)
     gen_cell_input_weight_scale: float = _hp(1.0, "scale of the generator's initial input weights", "generator", minimum=0)
     gen_cell_rec_weight_scale: float = _hp(1.0, "scale of the generator's initial recurrent weights", "generator", minimum=0)

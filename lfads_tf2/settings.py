@@ -15,10 +15,10 @@ from typing import Any
 from lfads_tf2.hyperparameters import HyperParameters, declared, problems, value_problem
 
 # Passed by scripts that the run manager wrote; they changed how the original program was debugged.
-IGNORED = (
-    "tf_debug_cli", "tf_debug_tensorboard", "tf_debug_tensorboard_hostport", "tf_debug_dump_root", "debug_verbose",
-    "debug_reduce_timesteps_to", "debug_print_each_step",
-)  # fmt: skip
+IGNORED = {
+    "tf_debug_cli": bool, "tf_debug_tensorboard": bool, "tf_debug_tensorboard_hostport": str, "tf_debug_dump_root": str,
+    "debug_verbose": bool, "debug_reduce_timesteps_to": str, "debug_print_each_step": bool,
+}  # fmt: skip
 
 # What one command decides for itself, whatever the run folder says.
 NOT_REMEMBERED = (
@@ -37,7 +37,7 @@ class SettingsError(ValueError):
 
 def plain_name(name: str) -> str:
     """A field's name without the run manager's ``c_``."""
-    return name[2:] if name.startswith("c_") and name[2:] in declared() else name
+    return name[2:] if name.startswith("c_") and (name[2:] in declared() or name[2:] in IGNORED) else name
 
 
 def coerce(name: str, value: Any) -> Any:
@@ -118,7 +118,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
         raise SettingsError([f"--config: there is no file {path}"]) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, TypeError, RecursionError) as error:
         raise SettingsError([f"--config: {path} is not readable YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(content, dict):
         raise SettingsError([f"--config: {path} must hold lines of the form name: value, got {content!r:.80}"])
@@ -155,6 +155,7 @@ def remembered(folder: Path) -> Remembered | None:
         dims = {str(name): int(content["dataset_dims"][name]) for name in content.get("dataset_names", ())}
         aligned = {str(name): bool(value) for name, value in content.get("dataset_alignment", {}).items()}
         steps = content.get("num_steps")
+        steps = None if steps is None else int(steps)
         known = {name: value for name, value in content.items() if name in declared()}
         known = {name: coerce(name, value) for name, value in known.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,7 +164,7 @@ def remembered(folder: Path) -> Remembered | None:
     # The original's "no limit" is larger than any count that is ever reached; it needs no translation.
     if wrong:
         raise SettingsError(wrong)
-    return Remembered(path, known, dims, aligned, None if steps is None else int(steps))
+    return Remembered(path, known, dims, aligned, steps)
 
 
 def combine(given: dict[str, Any]) -> tuple[HyperParameters, Remembered | None]:
@@ -183,12 +184,15 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, Remembered | None]:
         memory = remembered(Path(model_file).parent)
     if memory is None and kind != "train" and not model_file:
         raise SettingsError(
-            [f"--lfads_save_dir: no trained model in {save_dir}; train one with --kind=train, or give --model_params_file"]
+            [
+                f"--lfads_save_dir: no trained model in {save_dir}; train one with --kind=train, or give "
+                "--model_params_file"
+            ]
         )
     base = {} if memory is None else {n: v for n, v in memory.values.items() if n not in NOT_REMEMBERED}
     found = [
-        f"--{name}={given[name]} does not fit the model in {memory.path.parent}, which has {name}={base[name]}; leave the "
-        "flag out, or train in a new --lfads_save_dir"
+        f"--{name}={given[name]} does not fit the model in {memory.path.parent}, which has {name}={base[name]}; leave "
+        "the flag out, or train in a new --lfads_save_dir"
         for name, field in declared().items()
         if field.metadata.get("architecture") and name in given and name in base and given[name] != base[name]
         and not (name == "num_steps_for_gen_ic" and min(given[name], memory.num_steps or given[name]) == base[name])
