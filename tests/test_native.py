@@ -39,13 +39,13 @@ def numpy_gru(xg, xc, h, wg, wc, clip, reverse):
     return states
 
 
-def numpy_decoder(x, clip, feed):
+def numpy_decoder(x, clip):
     """DecoderOutputs of float64 arrays; steps and weights as the equations have them."""
     k, g = x.con_h0, x.gen_h0
     f, rows = g @ x.fac_w, []
     for t in range(len(x.noise)):
         xg, xc = x.con_x_gates[t], x.con_x_candidate[t]
-        if feed:
+        if x.fb_w_gates is not None:
             fed = f * (1 if x.fb_mask is None else x.fb_mask[t])
             xg, xc = xg + fed @ x.fb_w_gates, xc + fed @ x.fb_w_candidate
         k = numpy_step(xg, xc, k, x.con_w_gates, x.con_w_candidate, clip)
@@ -72,12 +72,12 @@ def tf_gru(xg, xc, h, wg, wc, clip, reverse):
     return tf.stack([states[t] for t in range(len(xc))])
 
 
-def tf_decoder(x, clip, feed):
+def tf_decoder(x, clip):
     k, g = x.con_h0, x.gen_h0
     f, rows = g @ x.fac_w, []
     for t in range(len(x.noise)):
         xg, xc = x.con_x_gates[t], x.con_x_candidate[t]
-        if feed:
+        if x.fb_w_gates is not None:
             fed = f if x.fb_mask is None else f * x.fb_mask[t]
             xg, xc = xg + fed @ x.fb_w_gates, xc + fed @ x.fb_w_candidate
         k = tf_step(xg, xc, k, x.con_w_gates, x.con_w_candidate, clip)
@@ -98,7 +98,7 @@ def gru_arrays(T, B, H, seed=0):
     return [draw(0, scale, shape).astype(np.float32) for shape, scale in zip(shapes, scales, strict=True)]
 
 
-def decoder_arrays(T, B, K, U, G, F, masks=True, injected=True, seed=0):
+def decoder_arrays(T, B, K, U, G, F, masks=True, injected=True, feed=True, seed=0):
     generator = np.random.default_rng(seed)
 
     def draw(*shape, scale=1.0):
@@ -113,8 +113,9 @@ def decoder_arrays(T, B, K, U, G, F, masks=True, injected=True, seed=0):
     steps, trials = (T, B) if injected else (1, 1)
     return native_ops.DecoderInputs(
         con_x_gates=draw(T, B, 2 * K), con_x_candidate=draw(T, B, K), con_h0=draw(B, K, scale=0.4),
-        con_w_gates=weight(K, 2 * K), con_w_candidate=weight(K, K), fb_w_gates=weight(F, 2 * K),
-        fb_w_candidate=weight(F, K), fb_mask=mask(F), w_mean=weight(K, U), b_mean=draw(U), w_logvar=weight(K, U),
+        con_w_gates=weight(K, 2 * K), con_w_candidate=weight(K, K), fb_w_gates=weight(F, 2 * K) if feed else None,
+        fb_w_candidate=weight(F, K) if feed else None, fb_mask=mask(F), w_mean=weight(K, U), b_mean=draw(U),
+        w_logvar=weight(K, U),
         b_logvar=draw(U), noise=draw(T, B, U), gen_x_gates=draw(steps, trials, 2 * G),
         gen_x_candidate=draw(steps, trials, G), gen_u_w_gates=weight(U, 2 * G), gen_u_w_candidate=weight(U, G),
         gen_h0=draw(B, G, scale=0.4), gen_w_gates=weight(G, 2 * G), gen_w_candidate=weight(G, G), gen_mask=mask(G),
@@ -173,10 +174,10 @@ def test_gru_scan(shape, reverse, compiled):
 @pytest.mark.parametrize("masks, injected, feed", [(1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0)])
 @pytest.mark.parametrize("shape", DECODER_SHAPES)
 def test_decoder_scan(shape, masks, injected, feed, compiled):
-    arrays = decoder_arrays(*shape, masks=masks, injected=injected)
-    expected = numpy_decoder(native_ops.DecoderInputs(*double(arrays)), CLIP, feed)
-    outputs = native_ops.decoder_scan(arrays, CLIP, feed)
-    kept_less = native_ops.decoder_scan(arrays, CLIP, feed, save_for_gradient=False)
+    arrays = decoder_arrays(*shape, masks=masks, injected=injected, feed=feed)
+    expected = numpy_decoder(native_ops.DecoderInputs(*double(arrays)), CLIP)
+    outputs = native_ops.decoder_scan(arrays, CLIP)
+    kept_less = native_ops.decoder_scan(arrays, CLIP, save_for_gradient=False)
     for name, a, b, c in zip(outputs._fields, outputs, expected, kept_less, strict=True):
         assert_close(a, b, 3e-6, name)
         np.testing.assert_array_equal(a, c)
@@ -187,10 +188,10 @@ def test_decoder_scan(shape, masks, injected, feed, compiled):
         weights[0] = weights[3] = weights[4] = None  # as in training: states and samples reach no cost themselves
 
     def native_gradients(*x):
-        return gradients(lambda *y: native_ops.decoder_scan(native_ops.DecoderInputs(*y), CLIP, feed), x, weights)
+        return gradients(lambda *y: native_ops.decoder_scan(native_ops.DecoderInputs(*y), CLIP), x, weights)
 
     actual = (tf.function(native_gradients) if compiled else native_gradients)(*arrays)
-    wanted = gradients(lambda *x: tf_decoder(native_ops.DecoderInputs(*x), CLIP, feed), double(arrays), weights)
+    wanted = gradients(lambda *x: tf_decoder(native_ops.DecoderInputs(*x), CLIP), double(arrays), weights)
     names = [name for name, value in zip(arrays._fields, arrays, strict=True) if value is not None]
     for name, a, b in zip(names, actual, wanted, strict=True):
         if name not in ("noise", "fb_mask", "gen_mask"):

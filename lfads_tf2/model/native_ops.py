@@ -12,7 +12,6 @@ import tensorflow as tf
 from lfads_tf2 import native
 from lfads_tf2.types import DecoderInputs, DecoderOutputs
 
-
 # The order in which the kernels take their inputs.
 _WEIGHTS = [
     "con_w_gates",
