@@ -36,12 +36,12 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
     spec = _spec(hp, sessions, memory, subset_allowed=False)
-    folder = _make_folder(hp)
     with tf.device(device):
         model = _new_model(spec, sessions, devices.use_native(hp, device))
-        resumes = checkpoints.for_resume(folder) is not None
+        resumes = checkpoints.for_resume(Path(hp.lfads_save_dir)) is not None
         if hp.model_params_file and not resumes:
             _guarded(model_io.load_original, model, Path(hp.model_params_file))
+        folder = _make_folder(hp)
         try:
             trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=devices.use_xla(hp, device))
             _write_hyperparameters(folder, spec, sessions, trainer.step)
