@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,11 @@ def help_text() -> str:
         "  run_lfads.py --kind=posterior_sample_and_average --data_dir=DIR",
         "  run_lfads.py --kind=write_model_params --data_dir=DIR",
         "",
-        "--config=FILE.yaml reads any of these from YAML, --flagfile=FILE from lines of flags, --preset=NAME from",
-        f"flags/presets: {', '.join(preset_names())}.",
-        "What the command line gives wins.",
+        *textwrap.wrap(
+            "--config=FILE.yaml reads any of these from YAML, --flagfile=FILE from lines of flags, --preset=NAME from "
+            f"flags/presets: {', '.join(preset_names())}. What the command line gives wins.",
+            width=100,
+        ),
     ]
     section = None
     for name, field in declared().items():

@@ -1,0 +1,154 @@
+"""The house's order: who may import whom, and how long files and functions may grow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "lfads_tf2"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [str(path.relative_to(ROOT)) for path in FILES]
+
+HEAVY = ("tensorflow", "keras", "tensorflow_probability", "tf_keras")
+# What may not be imported by the files of a room, at any depth of the file (functions included).
+FORBIDDEN = {
+    "lfads_tf2/model/": (
+        "lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.kinds", "lfads_tf2.results",
+        "lfads_tf2.objective", "lfads_tf2.noise", "lfads_tf2.settings", "lfads_tf2.report", "lfads_tf2.plots",
+        "lfads_tf2.model_io", "lfads_tf2.files", "logging", "h5py",
+    ),
+    "lfads_tf2/data/": (
+        "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.kinds", "lfads_tf2.results", "lfads_tf2.objective",
+        "lfads_tf2.model_io",
+    ),
+    "lfads_tf2/training/": ("lfads_tf2.inference", "lfads_tf2.kinds", "lfads_tf2.results", "lfads_tf2.model_io"),
+    "lfads_tf2/objective.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.kinds"),
+    "lfads_tf2/noise.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.kinds"),
+    "lfads_tf2/inference.py": ("lfads_tf2.training", "lfads_tf2.kinds", "lfads_tf2.results", "h5py"),
+    "lfads_tf2/results.py": ("lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.kinds", "lfads_tf2.model"),
+    "lfads_tf2/hyperparameters.py": ("lfads_tf2",),
+    "lfads_tf2/types.py": ("lfads_tf2.data", "lfads_tf2.model", "lfads_tf2.training"),
+    "lfads_tf2/files.py": ("lfads_tf2",),
+}  # fmt: skip
+WITHOUT_TENSORFLOW = (
+    "lfads_tf2/__init__.py", "lfads_tf2/hyperparameters.py", "lfads_tf2/settings.py", "lfads_tf2/types.py",
+    "lfads_tf2/files.py", "lfads_tf2/results.py", "lfads_tf2/metrics.py", "lfads_tf2/data/", "lfads_tf2/synthetic",
+    "lfads_tf2/plot", "lfads_tf2/report.py", "lfads_tf2/training/schedules.py", "lfads_tf2/training/fit_log.py",
+)  # fmt: skip
+MOST_LINES, MOST_FUNCTION_LINES, MOST_PROGRAM_LINES = 300, 60, 120
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of all modules and names that a file imports when it runs, relative imports resolved."""
+    found = set()
+    inside = list(path.relative_to(ROOT).with_suffix("").parts)
+    module_tree = ast.parse(path.read_text(encoding="utf-8"))
+    for block in ast.walk(module_tree):
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            block.body = []
+    for node in ast.walk(module_tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*inside[: -node.level], node.module] if node.level else [node.module]
+            module = ".".join(part for part in base if part)
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def within(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
+
+
+def offending(path: Path, modules) -> list[str]:
+    return sorted(name for name in imports(path) for module in modules if within(name, module))
+
+
+def test_the_reader_of_imports():
+    """The checks below would pass on anything if this did not see every form."""
+    path = ROOT / "lfads_tf2" / "model" / "gru.py"
+    assert "tensorflow" in imports(path)
+    assert {"lfads_tf2.data", "lfads_tf2.data.resolve"} <= imports(PACKAGE / "kinds.py")
+    assert "yaml" in imports(PACKAGE / "settings.py"), "imports inside functions count"
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_direction(room):
+    paths = [path for path, name in zip(FILES, NAMES, strict=True) if name.startswith(room)]
+    assert paths
+    assert {path.name: offending(path, FORBIDDEN[room]) for path in paths if offending(path, FORBIDDEN[room])} == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_the_package_knows_nothing_of_its_commands(path):
+    assert offending(path, ("absl", "flags", "tools", "run_lfads", "tests")) == []
+
+
+def test_who_knows_the_kinds():
+    """Nothing calls back up: only the program imports the five kinds."""
+    callers = [name for path, name in zip(FILES, NAMES, strict=True) if offending(path, ("lfads_tf2.kinds",))]
+    assert callers == []
+    assert offending(ROOT / "run_lfads.py", ("lfads_tf2.kinds",))
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_light_files_import_no_tensorflow(path):
+    name = str(path.relative_to(ROOT))
+    if name.startswith(WITHOUT_TENSORFLOW) and name != "lfads_tf2/data/resident.py":
+        assert offending(path, HEAVY) == []
+
+
+FRESH = """
+import sys
+import lfads_tf2
+print(sorted({"tensorflow", "keras", "numpy", "h5py", "yaml", "absl"} & set(sys.modules)))
+import lfads_tf2.hyperparameters, lfads_tf2.settings
+print(sorted({"tensorflow", "keras", "numpy", "h5py", "absl"} & set(sys.modules)))
+import lfads_tf2.types, lfads_tf2.data, lfads_tf2.files, lfads_tf2.results, lfads_tf2.metrics, lfads_tf2.synthetic
+print(sorted({"tensorflow", "keras", "tensorflow_probability", "absl"} & set(sys.modules)))
+"""
+
+
+def test_what_a_fresh_import_loads():
+    done = subprocess.run([sys.executable, "-c", FRESH], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["[]", "[]", "[]"], done.stderr
+
+
+def test_few_public_names():
+    import lfads_tf2
+
+    assert len([name for name in vars(lfads_tf2) if not name.startswith("_")]) <= 60
+    assert len(getattr(lfads_tf2, "__all__", [])) <= 15
+
+
+def function_lines(node: ast.FunctionDef) -> int:
+    """Lines of a function from its name to its end, less its docstring."""
+    lines = node.end_lineno - node.lineno + 1
+    first = node.body[0]
+    if ast.get_docstring(node) is not None:
+        lines -= first.end_lineno - first.lineno + 1
+    return lines
+
+
+SIZED = [*FILES, ROOT / "flags" / "__init__.py", ROOT / "run_lfads.py"]
+
+
+@pytest.mark.parametrize("path", SIZED, ids=[str(path.relative_to(ROOT)) for path in SIZED])
+def test_sizes(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= (MOST_PROGRAM_LINES if path.name == "run_lfads.py" else MOST_LINES)
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert {n.name: function_lines(n) for n in functions if function_lines(n) > MOST_FUNCTION_LINES} == {}
+
+
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", TOOLS, ids=[path.name for path in TOOLS])
+def test_tools_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 150
