@@ -1,0 +1,1 @@
+"""Many runs of many recordings: datasets, parameters, alignment, folders, a queue, and results read back."""
