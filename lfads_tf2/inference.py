@@ -51,7 +51,7 @@ class Inference(tf.Module):
         Returns:
             Arrays under the names of the original's files, one row a trial: rates (``output_dist_params``, spikes/bin),
             factors, generator states and so on are averaged over samples; costs and bounds are those of the trial's
-            own samples.
+            own samples. ``controller_outputs_sd`` is the samples' standard deviation.
         """
         rows = rows_within_budget(self.model.spec)
         samples = min(num_samples, rows)
@@ -84,6 +84,9 @@ class Inference(tf.Module):
                 bounds.append(tf.nest.map_structure(lambda term, used=used: term.numpy()[:, :used], terms))
             terms = {key: np.concatenate([part[key] for part in bounds], axis=1) for key in bounds[0]}
             merged = {key: value.numpy() for key, value in merged.items()} | self._costs(terms)
+            if "squared_inputs" in merged:
+                variance = merged.pop("squared_inputs") - merged["controller_outputs"] ** 2
+                merged["controller_outputs_sd"] = np.sqrt(np.maximum(variance, 0))
             collected.append({key: value[: count - start] for key, value in merged.items()})
         return {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
 
@@ -115,6 +118,8 @@ class Inference(tf.Module):
         terms = trial_terms(model, batch, outputs, sample)
         fixed = costs(model, terms, outputs, ramps(model.spec.hyperparameters, self.step))
         arrays = named_outputs(model, outputs)
+        if model.has_controller and not push_mean:
+            arrays["squared_inputs"] = tf.square(arrays["controller_outputs"])
         means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}
         per_sample = {key: tf.reshape(value, [num_trials, samples]) for key, value in terms._asdict().items()}
         hp = model.spec.hyperparameters

@@ -120,7 +120,8 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
                 inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
                 attributes = _attributes(hp, session, loaded.step, samples) | _against_truth(hp, session, half, trials, inferred)
-                results.write_runs(path, inferred, attributes)
+                # The spread is for the figures: the file has the original's keys and no others.
+                results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
                 log.info("Wrote %s", path)
                 found[session.name][half] = inferred
     if hp.report:
@@ -198,7 +199,7 @@ def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
 def _trained_model(hp, sessions, memory, native: bool) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
     """A model with trained weights, what their file records, and the model's index of each session."""
     spec = _spec(hp, sessions, memory, subset_allowed=True)
-    model = LFADS(spec, native=native)
+    model = LFADS(spec, native=native, for_training=False)
     if hp.model_params_file:
         path = Path(hp.model_params_file)
         loaded = _guarded(model_io.load_original, model, path)
@@ -241,5 +242,10 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: d
     path = folder / f"{hp.csv_log}.csv"
     log_columns = fit_log.read(path) if path.exists() else None
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
-    written = write_report(folder, sessions, found, log_columns, checkpoints.step_of(lowest) if lowest else None)
-    log.info("Wrote %d files to %s", len(written), folder / "report")
+    try:
+        written = write_report(folder, sessions, found, log_columns, checkpoints.step_of(lowest) if lowest else None)
+    except Exception:
+        # The results are written; a figure that fails must not make the command fail.
+        log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")
+    else:
+        log.info("Wrote %d files to %s", len(written), folder / "report")

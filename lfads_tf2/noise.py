@@ -36,20 +36,22 @@ def no_noise(spec: ModelSpec, num_trials) -> Noise:
     return Noise(g0, tf.zeros([spec.num_steps, num_trials, hp.co_dim]) if hp.co_dim else None)
 
 
-def dropout_mask(shape, keep: float, seed):
+def dropout_mask(shape, keep, seed):
     """0 or 1/keep an element. Sixteen random bits decide each, half of what a uniform float would cost."""
+    keep = tf.convert_to_tensor(keep, tf.float32)
     count = 1
     for size in shape:
         count *= size
     bits = tf.random.stateless_uniform([(count + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)
-    kept = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count] < tf.constant(round(keep * 65536) - 1, tf.uint16)
-    return tf.reshape(tf.cast(kept, tf.float32) * (1.0 / keep), shape)
+    largest = tf.cast(tf.round(keep * 65536.0) - 1.0, tf.uint16)
+    kept = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count] <= largest
+    return tf.reshape(tf.cast(kept, tf.float32) / keep, shape)
 
 
-def draw_masks(spec: ModelSpec, num_trials: int, seed) -> Masks:
-    """Dropout masks of a training batch; all None when keep_prob is 1."""
+def draw_masks(spec: ModelSpec, num_trials: int, seed, keep_prob) -> Masks:
+    """Dropout masks of a training batch; all None when keep_prob is the number 1."""
     hp = spec.hyperparameters
-    if hp.keep_prob == 1.0:
+    if isinstance(keep_prob, (int, float)) and keep_prob == 1:
         return Masks()
     sequence = [spec.num_steps, num_trials]
     shapes = {"data": [*sequence, spec.max_channels], "gen_out": [*sequence, hp.gen_dim]}
@@ -63,7 +65,7 @@ def draw_masks(spec: ModelSpec, num_trials: int, seed) -> Masks:
             rates = hp.feedback_factors_or_rates == "rates"
             shapes["feedback"] = [*sequence, spec.max_channels if rates else hp.factors_dim]
     seeds = tf.random.experimental.stateless_split(seed, len(shapes))
-    return Masks(**{name: dropout_mask(shape, hp.keep_prob, s) for (name, shape), s in zip(shapes.items(), tf.unstack(seeds), strict=True)})  # fmt: skip
+    return Masks(**{name: dropout_mask(shape, keep_prob, s) for (name, shape), s in zip(shapes.items(), tf.unstack(seeds), strict=True)})  # fmt: skip
 
 
 def jitter_spikes(counts, width: int, seed):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from lfads_tf2.model.lfads import LFADS, Batch, Outputs
 from lfads_tf2.model.priors import kl_inferred_inputs, kl_initial_condition
+from lfads_tf2.types import Dials
 
 
 class TrialTerms(NamedTuple):
@@ -75,17 +76,21 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
     return TrialTerms(log_likelihood, kl_ic, kl_co)
 
 
-def l2_cost(model: LFADS):
+def is_off(scale) -> bool:
+    """Whether a cost is known to be left out; a scale that is a tensor may become anything."""
+    return isinstance(scale, (int, float)) and scale == 0
+
+
+def l2_cost(model: LFADS, dials: Dials):
     """Σ ½ scale ‖v‖² / Σ numel(v) over the recurrent matrices and biases of generator and controller; 0 if both are 0."""
-    hp = model.spec.hyperparameters
-    sets = [(hp.l2_gen_scale, model.generator.cell.regularised)]
+    sets = [(dials.l2_gen_scale, model.generator.cell.regularised)]
     if model.has_controller:
-        sets.append((hp.l2_con_scale, model.controller.cell.regularised))
-    if all(scale == 0 for scale, _ in sets):
+        sets.append((dials.l2_con_scale, model.controller.cell.regularised))
+    if all(is_off(scale) for scale, _ in sets):
         return tf.constant(0.0)
     # The denominator counts both cells whatever their scale, as in the original.
     count = sum(variable.value.shape.num_elements() for _, variables in sets for variable in variables)
-    penalties = [scale * tf.nn.l2_loss(v.value) for scale, variables in sets if scale > 0 for v in variables]
+    penalties = [scale * tf.nn.l2_loss(v.value) for scale, variables in sets if not is_off(scale) for v in variables]
     return tf.add_n(penalties) / float(count)
 
 
@@ -100,13 +105,19 @@ def correlation_terms(co_mean):
     return tf.reduce_sum(0.5 * tf.square(products) * upper, axis=[1, 2]) / pairs
 
 
-def costs(model: LFADS, terms: TrialTerms, outputs: Outputs, weights: Ramps, trial_weights=None) -> Costs:
+def costs(
+    model: LFADS, terms: TrialTerms, outputs: Outputs, weights: Ramps, trial_weights=None, dials: Dials | None = None
+) -> Costs:
     """All cost terms of a batch.
 
     Args:
+        model: for its weights and hyperparameters.
+        terms, outputs: of the batch.
+        weights: both ramps.
+        dials: hyperparameters that change in training; None takes the model's own.
         trial_weights: B, 0 for trials that only fill the batch up; None counts every trial.
     """
-    hp = model.spec.hyperparameters
+    dials = dials or Dials.of(model.spec.hyperparameters)
     if trial_weights is None:
         mean = tf.reduce_mean
     else:
@@ -115,11 +126,11 @@ def costs(model: LFADS, terms: TrialTerms, outputs: Outputs, weights: Ramps, tri
             return tf.reduce_sum(values * trial_weights) / tf.reduce_sum(trial_weights)
 
     recon = -mean(terms.log_likelihood)
-    kl = mean(hp.kl_ic_weight * terms.kl_ic + hp.kl_co_weight * terms.kl_co)
-    l2 = l2_cost(model)
+    kl = mean(dials.kl_ic_weight * terms.kl_ic + dials.kl_co_weight * terms.kl_co)
+    l2 = l2_cost(model, dials)
     total = recon + weights.kl * kl + weights.l2 * l2
     correlation = tf.constant(0.0)
-    if hp.co_mean_corr_scale > 0 and model.has_controller:
+    if model.has_controller and not is_off(dials.co_mean_corr_scale):
         correlation = mean(correlation_terms(outputs.decoded.co_mean))
-        total += hp.co_mean_corr_scale * correlation
+        total += dials.co_mean_corr_scale * correlation
     return Costs(total, recon, kl, l2, correlation)

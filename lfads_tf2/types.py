@@ -60,6 +60,22 @@ class ModelSpec:
         return max(session.num_channels for session in self.sessions)
 
 
+class Dials(NamedTuple):
+    """Hyperparameters that may change while a model trains. Numbers, or scalar tensors: then a change compiles nothing."""
+
+    keep_prob: float
+    l2_gen_scale: float
+    l2_con_scale: float
+    kl_ic_weight: float
+    kl_co_weight: float
+    co_mean_corr_scale: float
+
+    @classmethod
+    def of(cls, hp: HyperParameters) -> Dials:
+        """The settings of ``hp``, as numbers."""
+        return cls(*(getattr(hp, name) for name in cls._fields))
+
+
 class DecoderInputs(NamedTuple):
     """All that the scan needs. Masks are scaled by 1/keep; None means no dropout."""
 

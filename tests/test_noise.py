@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -31,13 +29,12 @@ def test_dropout_mask_is_unbiased(keep):
 
 def test_masks_fit_the_model_and_are_none_without_dropout():
     spec = spec_of(keep_prob=0.9)
-    masks = noise.draw_masks(spec, 6, tf.constant([1, 2]))
+    masks = noise.draw_masks(spec, 6, tf.constant([1, 2]), 0.9)
     shapes = {name: value.shape.as_list() for name, value in masks._asdict().items() if value is not None}
     assert shapes == {
         "data": [40, 6, 11], "gen_out": [40, 6, 9], "ic_code": [6, 12], "con_code": [40, 6, 6], "feedback": [40, 6, 4],
     }  # fmt: skip
-    off = dataclasses.replace(spec, hyperparameters=dataclasses.replace(spec.hyperparameters, keep_prob=1.0))
-    assert all(mask is None for mask in noise.draw_masks(off, 6, tf.constant([1, 2])))
+    assert all(mask is None for mask in noise.draw_masks(spec, 6, tf.constant([1, 2]), 1.0))
 
 
 def test_noise_is_standard_normal_and_streams_differ():

@@ -78,7 +78,11 @@ def decoder_scan_plain(inputs: DecoderInputs, clip: float, feedback: Callable) -
 
 
 def decoder_scan(
-    inputs: DecoderInputs, clip: float, feedback: Callable | None = None, native: bool = False
+    inputs: DecoderInputs,
+    clip: float,
+    feedback: Callable | None = None,
+    native: bool = False,
+    save_for_gradient: bool = True,
 ) -> DecoderOutputs:
     """Controller, inferred inputs, generator and factors over time.
 
@@ -88,9 +92,10 @@ def decoder_scan(
         feedback: ``(factors B x F, first: bool) -> B x ...``, what the controller sees of the previous bin; None: the
             factors themselves.
         native: use the compiled CPU kernels, which give the same numbers faster; they know factors as feedback only.
+        save_for_gradient: False: the kernels keep nothing for gradients.
     """
     if native and feedback is None:
-        return native_ops.decoder_scan(inputs, clip)
+        return native_ops.decoder_scan(inputs, clip, save_for_gradient)
     return decoder_scan_plain(inputs, clip, feedback or (lambda factors, first: factors))
 
 
@@ -146,7 +151,7 @@ class Generator(keras.layers.Layer):
     """Initial condition and inputs -> generator states -> factors."""
 
     def __init__(self, inputs: int, hp: HyperParameters, scan: dict, init: WeightInit, **kwargs):
-        """``scan``: keyword arguments of ``gru_scan`` (clip, native)."""
+        """``scan``: keyword arguments of ``gru_scan``."""
         super().__init__(**kwargs)
         input_scale, recurrent_scale = hp.gen_cell_input_weight_scale, hp.gen_cell_rec_weight_scale
         self.scan_options = scan

@@ -16,7 +16,7 @@ class Encoder(keras.layers.Layer):
     """
 
     def __init__(self, inputs: int, units: int, scale: float, scan: dict, init: WeightInit, **kwargs):
-        """``scan``: keyword arguments of ``gru_scan`` (clip, reverse, native)."""
+        """``scan``: keyword arguments of ``gru_scan``."""
         super().__init__(**kwargs)
         self.num_inputs, self.scan = inputs, scan
         self.gates = Linear(inputs + units, 2 * units, init, scale=scale, name="gates")

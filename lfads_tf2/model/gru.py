@@ -51,7 +51,15 @@ def gru_scan_plain(x_gates, x_candidate, initial_state, w_gates, w_candidate, cl
 
 
 def gru_scan(
-    x_gates, x_candidate, initial_state, w_gates, w_candidate, clip: float, reverse: bool = False, native: bool = False
+    x_gates,
+    x_candidate,
+    initial_state,
+    w_gates,
+    w_candidate,
+    clip: float,
+    reverse: bool = False,
+    native: bool = False,
+    save_for_gradient: bool = True,
 ):
     """States of a GRU over time.
 
@@ -63,9 +71,10 @@ def gru_scan(
         clip: states are limited to plus or minus this.
         reverse: run from the last step to the first; states stay indexed by data time.
         native: use the compiled CPU kernels, which give the same numbers faster.
+        save_for_gradient: False: the kernels keep nothing for gradients.
 
     Returns:
         T x B x H states.
     """
-    scan = native_ops.gru_scan if native else gru_scan_plain
-    return scan(x_gates, x_candidate, initial_state, w_gates, w_candidate, clip, reverse)
+    arguments = (x_gates, x_candidate, initial_state, w_gates, w_candidate, clip, reverse)
+    return native_ops.gru_scan(*arguments, save_for_gradient) if native else gru_scan_plain(*arguments)

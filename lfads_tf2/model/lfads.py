@@ -77,9 +77,12 @@ class LFADS(keras.Model):
         spec: hyperparameters with the number of bins and the sessions' channels.
         seed: of the initial weights.
         native: run the loops over time in the compiled CPU kernels; they are not for GPUs and not for XLA.
+        for_training: False keeps nothing for gradients, which the kernels need much memory for.
     """
 
-    def __init__(self, spec: ModelSpec, seed: int = 0, native: bool = False, **kwargs):
+    def __init__(
+        self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs
+    ):
         super().__init__(**kwargs)
         hp, init = spec.hyperparameters, WeightInit(seed)
         self.spec = spec
@@ -90,7 +93,7 @@ class LFADS(keras.Model):
         self.read_in = make_read_in(spec, init)
         width = spec.max_channels if self.read_in is None else hp.factors_dim
         width += hp.ext_input_dim if self.encodes_ext_input else 0
-        self.scan_options = {"clip": hp.cell_clip_value, "native": native}
+        self.scan_options = {"clip": hp.cell_clip_value, "native": native, "save_for_gradient": for_training}
         scale = hp.cell_weight_scale
         if hp.ic_dim > 0:
             self.ic_encoder = BidirectionalEncoder(width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder")

@@ -11,6 +11,7 @@ from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import Costs, costs, ramps, trial_terms
 from lfads_tf2.training.optimizer import Adam, clip_gradients
+from lfads_tf2.types import Dials
 
 # An epoch stops after so many steps in a row whose cost or gradients are not finite.
 BAD_STEPS_IN_A_ROW = 5
@@ -38,6 +39,7 @@ class Epochs(tf.Module):
         train, valid: the trials; ``valid`` may be None.
         seed: of every draw.
         jit_compile: compile the step with XLA.
+        dials: hyperparameters that change in training, as scalar variables; None: those of the model, as constants.
     """
 
     def __init__(
@@ -48,20 +50,22 @@ class Epochs(tf.Module):
         valid: ResidentTrials | None,
         seed: int,
         jit_compile: bool = False,
+        dials: Dials | None = None,
     ):
         super().__init__()
         self.model, self.optimizer, self.train_trials, self.valid_trials = model, optimizer, train, valid
         self.seed, self.traces = seed, {"train": 0, "validate": 0}
+        self.dials = dials or Dials.of(model.spec.hyperparameters)
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
 
-    def _gradients_of(self, batch, draws, masks, step):
+    def _gradients_of(self, batch, draws, masks, step, dials):
         """Costs of a batch, their gradients clipped to the global norm, and that norm."""
         model = self.model
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.optimizer.targets)
             outputs = model(batch, draws, masks)
             terms = trial_terms(model, batch, outputs, outputs.decoded.u)
-            cost = costs(model, terms, outputs, ramps(model.spec.hyperparameters, step))
+            cost = costs(model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials)
         gradients = tape.gradient(cost.total, self.optimizer.targets, unconnected_gradients="zero")
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         clipped, norm = clip_gradients(gradients, model.spec.hyperparameters.max_grad_norm)
@@ -75,8 +79,10 @@ class Epochs(tf.Module):
             seed = noise.stream(self.seed, noise.TRAIN_JITTER, step)
             batch = batch._replace(data=noise.jitter_spikes(batch.data, hp.temporal_spike_jitter_width, seed))
         draws = noise.draw_noise(spec, num_trials, noise.stream(self.seed, noise.TRAIN_NOISE, step))
-        masks = noise.draw_masks(spec, num_trials, noise.stream(self.seed, noise.TRAIN_MASKS, step))
-        cost, gradients, clipped, norm = self._gradients(batch, draws, masks, step)
+        # Read here: a number stays a number, a variable becomes this step's value.
+        dials = Dials(*(d if isinstance(d, (int, float)) else tf.convert_to_tensor(d) for d in self.dials))
+        masks = noise.draw_masks(spec, num_trials, noise.stream(self.seed, noise.TRAIN_MASKS, step), dials.keep_prob)
+        cost, gradients, clipped, norm = self._gradients(batch, draws, masks, step, dials)
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
 
         def apply():
@@ -132,7 +138,7 @@ class Epochs(tf.Module):
             outputs = self.model(batch, noise.draw_noise(spec, num_trials, seed))
             terms = trial_terms(self.model, batch, outputs, outputs.decoded.u)
             weights = tf.ensure_shape(trial_weights[index], [num_trials])
-            cost = costs(self.model, terms, outputs, ramps(spec.hyperparameters, step), weights)
+            cost = costs(self.model, terms, outputs, ramps(spec.hyperparameters, step), weights, self.dials)
             weight = tf.reduce_sum(weights)
             sums = Costs(*(total + weight * term for total, term in zip(sums, cost, strict=True)))
             total_weight += weight
