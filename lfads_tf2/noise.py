@@ -16,8 +16,9 @@ TRAIN_NOISE, TRAIN_MASKS, TRAIN_JITTER, VALID_NOISE, POSTERIOR_NOISE, PRIOR_NOIS
 
 
 def stream(seed: int, purpose: int, step):
-    """The seed pair of one purpose at one step (a tensor or an integer)."""
-    return tf.random.experimental.stateless_fold_in(tf.constant([seed, purpose], tf.int32), tf.cast(step, tf.int32))
+    """The seed pair of one purpose at one step. Seed and step: integers, or scalar tensors, which compile nothing anew."""
+    pair = tf.stack([tf.cast(seed, tf.int32), purpose])
+    return tf.random.experimental.stateless_fold_in(pair, tf.cast(step, tf.int32))
 
 
 def draw_noise(spec: ModelSpec, num_trials: int, seed) -> Noise:

@@ -99,7 +99,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Values of a ``--config`` file.
 
     Raises:
-        SettingsError: not there, not YAML, not a mapping, a key twice, or as ``from_mapping``.
+        SettingsError: as ``load_yaml`` and ``from_mapping``.
+    """
+    return from_mapping(load_yaml(path), f"--config {path}")
+
+
+def load_yaml(path: Path) -> dict[Any, Any]:
+    """The mapping in a ``--config`` file, as it stands there.
+
+    Raises:
+        SettingsError: not there, not YAML, not a mapping, or a key twice.
     """
     import yaml
 
@@ -122,7 +131,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError([f"--config: {path} is not readable YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(content, dict):
         raise SettingsError([f"--config: {path} must hold lines of the form name: value, got {content!r:.80}"])
-    return from_mapping(content, f"--config {path}")
+    return content
 
 
 @dataclasses.dataclass(frozen=True)

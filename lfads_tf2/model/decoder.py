@@ -8,6 +8,7 @@ function and sampling, averaging and pushing means through are one path.
 from __future__ import annotations
 
 from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
