@@ -24,9 +24,7 @@ def read_config(path: Path) -> SearchConfig:
 def preset_names() -> list[str]:
     """All presets, smallest data first."""
     order = ("small", "medium", "large")
-    return sorted(
-        (path.stem for path in PRESETS.glob("*.yaml")), key=lambda name: (name not in order, name != "small", name)
-    )
+    return sorted((path.stem for path in PRESETS.glob("*.yaml")), key=order.index)
 
 
 def read_preset(name: str) -> SearchConfig:

@@ -38,6 +38,8 @@ OPTIONS = {
 }  # fmt: skip
 # How the other program is put together; nothing here corresponds to it, and nothing is lost.
 PLUMBING = ("callbacks.", "logger.", "ignore_warnings", "trainer.", "posterior_sampling.", "datamodule.", "model.lr_")
+# What the other scheduler has instead of tournaments, and a scale of the cost that a sum over the trial makes needless.
+REPLACED = ("pbt.quantile_fraction", "pbt.resample_probability", "model.l2_increase_epoch", "model.loss_scale")
 FIXED_HERE = {
     "model.variational": True, "model.recon_reduce_mean": True, "model.kl_start_epoch": 0, "model.l2_start_epoch": 0,
     "model.ic_enc_seq_len": 0, "model.l2_ic_enc_scale": 0, "model.l2_ci_enc_scale": 0, "model.weight_decay": 0,
@@ -121,13 +123,7 @@ def _has_no_counterpart(key: str, value: Any) -> bool:
     if key in FIXED_HERE:
         return value == FIXED_HERE[key]
     reference = isinstance(value, str) and value.startswith("${")
-    quantiles = key in (
-        "pbt.quantile_fraction",
-        "pbt.resample_probability",
-        "model.l2_increase_epoch",
-        "model.loss_scale",
-    )
-    return reference or quantiles or key.split(".")[-1] == "_target_" or key.startswith(PLUMBING)
+    return reference or key in REPLACED or key.split(".")[-1] == "_target_" or key.startswith(PLUMBING)
 
 
 def _ranges(ranges: Any, notes: list[str]) -> Any:

@@ -145,8 +145,8 @@ def _one(name: str, entry: dict[Any, Any], label: str) -> tuple[list[str], Searc
     if found:
         return found, None
     one = Searched(
-        name, float(values["min"]), float(values["max"]), distribution, None if init is None else tuple(map(float, init)),
-        float(weight), flags["enforce_limits"], flags["per_entry"],
+        name, float(values["min"]), float(values["max"]), distribution,
+        None if init is None else tuple(map(float, init)), float(weight), flags["enforce_limits"], flags["per_entry"],
     )  # fmt: skip
     return _range_problems(one, label), one
 
