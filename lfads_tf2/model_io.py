@@ -68,7 +68,12 @@ def load_original(model: LFADS, path: Path) -> Loaded:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Arrays by key of a model_params file (``/`` as ``_``)."""
     if path.is_file() and h5py.is_hdf5(path):
-        return read_params(path)
+        try:
+            return read_params(path)
+        except OSError as error:
+            raise ModelFileError(
+                f"--model_params_file: {path} is truncated or damaged; copy it again ({error})"
+            ) from error
     if path.with_name(path.name + ".index").exists():
         if not is_original(path):
             raise ModelFileError(
