@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.data.batches import epoch_batches, validation_batches
-from lfads_tf2.data.resident import ResidentTrials
+from lfads_tf2.data.streamed import place
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.training import checkpoints
@@ -58,10 +58,10 @@ class Trainer:
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
         self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
         width = model.spec.max_channels
-        self.train_trials = ResidentTrials([s.train for s in sessions], width, hp.ext_input_dim)
+        self.train_trials = place([s.train for s in sessions], width, hp.ext_input_dim)
         self.valid_trials = None
         if any(s.valid is not None for s in sessions):
-            self.valid_trials = ResidentTrials([s.valid for s in sessions], width, hp.ext_input_dim)
+            self.valid_trials = place([s.valid for s in sessions], width, hp.ext_input_dim)
             self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
         self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile)
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
