@@ -163,10 +163,11 @@ def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> Mode
     if memory is None or not memory.sessions:
         return spec
     data = {shape.name: shape.num_channels for shape in spec.sessions}
-    alone = len(memory.sessions) == len(data) == 1
-    if alone and list(memory.sessions.values()) == list(data.values()):
+    known = memory.sessions
+    if len(known) == len(data) == 1 and list(known.values()) == list(data.values()):
         # One session without partners may be called anything.
-        return spec
+        aligned = {name: any(memory.aligned.values()) for name in data} if memory.aligned else {}
+        memory = dataclasses.replace(memory, sessions=data, aligned=aligned)
     wrong = [
         f"session {name} has {channels} channels, the model "
         + (f"has {memory.sessions[name]}" if name in memory.sessions else "does not know it")

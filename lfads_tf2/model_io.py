@@ -12,7 +12,7 @@ import tensorflow as tf
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.results import read_params
-from lfads_tf2.training.checkpoints import is_original, step_of
+from lfads_tf2.training.checkpoints import DAMAGED, is_original, step_of
 from lfads_tf2.training.schedules import TrainingState
 
 
@@ -92,14 +92,18 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 def load_checkpoint(model: LFADS, prefix: Path) -> Loaded:
     """Sets all weights from a checkpoint, ours or the original's."""
-    if is_original(prefix):
-        return load_original(model, prefix)
     state = tf.Variable("", dtype=tf.string)
     saved = tf.train.Checkpoint(model=model, training_state=state)
     try:
+        if is_original(prefix):
+            return load_original(model, prefix)
         saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (AssertionError, ValueError) as error:
         raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} does not fit this model: {error}") from error
+    except DAMAGED as error:
+        raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} is damaged ({error}); name another one with "
+            "--checkpoint_pb_load_name, or remove its name from the state file"
+        ) from error
     return Loaded(step_of(prefix), TrainingState.from_json(state.numpy().decode()).learning_rate)
 
 

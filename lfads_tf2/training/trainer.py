@@ -198,12 +198,20 @@ class Trainer:
         prefix = checkpoints.for_resume(self.save_dir)
         if prefix is None:
             return
-        if checkpoints.is_original(prefix):
+        try:
+            original = checkpoints.is_original(prefix)
+            if not original:
+                saved.read(str(prefix)).assert_existing_objects_matched()
+        except checkpoints.DAMAGED as error:
+            raise TrainingFailed(
+                f"the checkpoint {prefix} is damaged ({error}); remove its name from the state file checkpoint or "
+                "checkpoint_lve to go on from the one before, or train in a new --lfads_save_dir"
+            ) from error
+        if original:
             raise TrainingFailed(
                 f"{prefix} was written by the original program, whose optimiser state is not used; start from it with "
                 f"--model_params_file={prefix} and a new --lfads_save_dir"
             )
-        saved.read(str(prefix)).assert_existing_objects_matched()
         self.state = TrainingState.from_json(self._state_text.numpy().decode())
         if self.hp.do_reset_learning_rate:
             self.state.learning_rate = self.hp.learning_rate_init
