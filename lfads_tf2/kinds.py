@@ -163,8 +163,7 @@ def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> Mode
     if memory is None or not memory.sessions:
         return spec
     data = {shape.name: shape.num_channels for shape in spec.sessions}
-    known = memory.sessions
-    if len(known) == len(data) == 1 and list(known.values()) == list(data.values()):
+    if len(memory.sessions) == len(data) == 1 and [*memory.sessions.values()] == [*data.values()]:
         # One session without partners may be called anything.
         aligned = {name: any(memory.aligned.values()) for name in data} if memory.aligned else {}
         memory = dataclasses.replace(memory, sessions=data, aligned=aligned)

@@ -80,10 +80,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 f"--model_params_file: {path} is a checkpoint of this program; give its folder as --lfads_save_dir, or "
                 "export it with --kind=write_model_params and give that file"
             )
-        reader = tf.train.load_checkpoint(str(path))
-        return {
-            file_key(name) + ":0": np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()
-        }
+        try:
+            reader = tf.train.load_checkpoint(str(path))
+            names = reader.get_variable_to_shape_map()
+            return {file_key(name) + ":0": np.asarray(reader.get_tensor(name)) for name in names}
+        except DAMAGED as error:
+            raise ModelFileError(f"--model_params_file: the checkpoint {path} is damaged ({error})") from error
     raise ModelFileError(
         f"--model_params_file must be a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint (a path to "
         f"which .index can be added), got {path}, which is {'neither' if path.exists() else 'not there'}"
@@ -95,15 +97,18 @@ def load_checkpoint(model: LFADS, prefix: Path) -> Loaded:
     state = tf.Variable("", dtype=tf.string)
     saved = tf.train.Checkpoint(model=model, training_state=state)
     try:
-        if is_original(prefix):
-            return load_original(model, prefix)
-        saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+        original = is_original(prefix)
+        if not original:
+            saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError) as error:
         raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} does not fit this model: {error}") from error
     except DAMAGED as error:
-        raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} is damaged ({error}); name another one with "
+        raise ModelFileError(
+            f"--lfads_save_dir: the checkpoint {prefix} is damaged ({error}); name another one with "
             "--checkpoint_pb_load_name, or remove its name from the state file"
         ) from error
+    if original:
+        return load_original(model, prefix)
     return Loaded(step_of(prefix), TrainingState.from_json(state.numpy().decode()).learning_rate)
 
 
