@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
+from lfads_tf2.data import storage
 from lfads_tf2.data.errors import by
 from lfads_tf2.data.keys import SessionFile, name_of
 
@@ -76,7 +77,7 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset) -> np.ndarray | None:
     """Spike counts a bin in the smallest of uint8, uint16, uint32 that holds them; None if any is no count."""
     key = name_of(dataset)
     not_finite, negative, fractional, too_large = (_Found() for _ in range(4))
-    counts: np.ndarray | None = np.empty(dataset.shape, np.uint8)
+    counts: np.ndarray | None = storage.empty(dataset.shape, np.uint8)
     for start, block in blocks(dataset):
         if block.dtype.kind == "f":
             finite = np.isfinite(block)
@@ -92,8 +93,9 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset) -> np.ndarray | None:
         if counts is not None:
             needed = np.min_scalar_type(int(block.max()))
             if needed.itemsize > counts.dtype.itemsize:
-                counts = counts.astype(needed)
+                counts = storage.as_type(counts, needed)
             counts[start : start + len(block)] = block
+            storage.release(counts)
     _complain_of_values(file, key, not_finite)
     if fractional.number:
         looks = "z-scored or continuous" if negative.number else "like rates or smoothed counts"
@@ -116,7 +118,7 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset) -> np.ndarray | None:
 def read_values(file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS) -> np.ndarray | None:
     """Finite values as float32; None if there are others."""
     not_finite, too_large = _Found(axes), _Found(axes)
-    values = np.empty(dataset.shape, np.float32)
+    values = storage.empty(dataset.shape, np.float32)
     for start, block in blocks(dataset):
         stored = values[start : start + len(block)]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -125,6 +127,7 @@ def read_values(file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS) 
             finite = np.isfinite(block)
             not_finite.add(~finite, block, start)
             too_large.add(finite & ~np.isfinite(stored), block, start)
+        storage.release(values)
     _complain_of_values(file, name_of(dataset), not_finite)
     if too_large.number:
         file.complain(name_of(dataset), f"too large for 32-bit floating point: {too_large}; rescale the values")

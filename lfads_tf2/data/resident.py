@@ -22,13 +22,14 @@ class ResidentTrials(tf.Module):
         super().__init__()
         present = [half for half in halves if half is not None]
         dtype = np.result_type(*(half.data.dtype for half in present))
-        padded = [
-            np.pad(half.data, ((0, 0), (0, 0), (0, max_channels - half.data.shape[2]))).astype(dtype, copy=False)
-            for half in present
-        ]
+        stack = np.zeros((sum(len(h.data) for h in present), present[0].data.shape[1], max_channels), dtype)
+        start = 0
+        for half in present:
+            stack[start : start + len(half.data), :, : half.data.shape[2]] = half.data
+            start += len(half.data)
         self.counts = [0 if half is None else len(half.data) for half in halves]
         self._starts = tf.constant(np.cumsum([0, *self.counts[:-1]]), tf.int32)
-        self._data = tf.constant(np.concatenate(padded))
+        self._data = tf.constant(stack)
         self._ext_input = None
         if ext_input_dim:
             self._ext_input = tf.constant(np.concatenate([half.ext_input for half in present]), tf.float32)
@@ -41,3 +42,8 @@ class ResidentTrials(tf.Module):
         if self._ext_input is not None:
             ext_input = tf.transpose(tf.gather(self._ext_input, rows), [1, 0, 2])
         return Batch(data, ext_input, session)
+
+    def reader(self, sessions, trials):
+        """``index -> Batch`` for the batches of an epoch: n sessions, n x B trials."""
+        num_trials = trials.shape[1]
+        return lambda index: self.batch(sessions[index], tf.ensure_shape(trials[index], [num_trials]))

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from lfads_tf2 import noise
 from lfads_tf2.data.resident import ResidentTrials
-from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.data.streamed import StreamedTrials
+from lfads_tf2.model.lfads import LFADS, Batch
 from lfads_tf2.objective import Costs, costs, ramps, trial_terms
 from lfads_tf2.training.optimizer import Adam, clip_gradients
 from lfads_tf2.types import Dials
@@ -46,8 +47,8 @@ class Epochs(tf.Module):
         self,
         model: LFADS,
         optimizer: Adam,
-        train: ResidentTrials,
-        valid: ResidentTrials | None,
+        train: ResidentTrials | StreamedTrials,
+        valid: ResidentTrials | StreamedTrials | None,
         seed: int,
         jit_compile: bool = False,
         dials: Dials | None = None,
@@ -71,10 +72,9 @@ class Epochs(tf.Module):
         clipped, norm = clip_gradients(gradients, model.spec.hyperparameters.max_grad_norm)
         return cost, gradients, clipped, norm
 
-    def _train_step(self, session, trials):
+    def _train_step(self, batch: Batch, num_trials: int):
         spec, step = self.model.spec, self.optimizer.step.read_value()
-        hp, num_trials = spec.hyperparameters, trials.shape[0]
-        batch = self.train_trials.batch(session, trials)
+        hp = spec.hyperparameters
         if hp.temporal_spike_jitter_width:
             seed = noise.stream(self.seed, noise.TRAIN_JITTER, step)
             batch = batch._replace(data=noise.jitter_spikes(batch.data, hp.temporal_spike_jitter_width, seed))
@@ -105,9 +105,10 @@ class Epochs(tf.Module):
         num_batches, num_trials = tf.shape(sessions)[0], trials.shape[1]
         zero = tf.constant(0.0)
         sums, norms = Costs(zero, zero, zero, zero, zero), zero
+        read = self.train_trials.reader(sessions, trials)
         index, counted, bad_in_a_row, first_bad, last_l2 = 0, 0, 0, -1, zero
         while index < num_batches and bad_in_a_row < BAD_STEPS_IN_A_ROW:
-            cost, norm, good, bad = self._train_step(sessions[index], tf.ensure_shape(trials[index], [num_trials]))
+            cost, norm, good, bad = self._train_step(read(index), num_trials)
             # A sum must not be multiplied by a flag: 0 · NaN is NaN.
             sums = Costs(*(total + tf.where(good, term, 0.0) for total, term in zip(sums, cost, strict=True)))
             norms += tf.where(good, norm, 0.0)
@@ -131,8 +132,9 @@ class Epochs(tf.Module):
         zero = tf.constant(0.0)
         sums, total_weight = Costs(zero, zero, zero, zero, zero), zero
         step = self.optimizer.step.read_value() - 1
+        read = self.valid_trials.reader(sessions, trials)
         for index in tf.range(tf.shape(sessions)[0]):
-            batch = self.valid_trials.batch(sessions[index], tf.ensure_shape(trials[index], [num_trials]))
+            batch = read(index)
             seed = noise.stream(self.seed, noise.VALID_NOISE, step)
             seed = tf.random.experimental.stateless_fold_in(seed, index)
             outputs = self.model(batch, noise.draw_noise(spec, num_trials, seed))

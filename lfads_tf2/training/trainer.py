@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.data.batches import epoch_batches, validation_batches
-from lfads_tf2.data.resident import ResidentTrials
+from lfads_tf2.data.streamed import place
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.training import checkpoints
@@ -57,10 +57,10 @@ class Trainer:
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
         self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
         width = model.spec.max_channels
-        self.train_trials = ResidentTrials([s.train for s in sessions], width, hp.ext_input_dim)
+        self.train_trials = place([s.train for s in sessions], width, hp.ext_input_dim)
         self.valid_trials = None
         if any(s.valid is not None for s in sessions):
-            self.valid_trials = ResidentTrials([s.valid for s in sessions], width, hp.ext_input_dim)
+            self.valid_trials = place([s.valid for s in sessions], width, hp.ext_input_dim)
             self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
         self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile)
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
@@ -197,12 +197,20 @@ class Trainer:
         prefix = checkpoints.for_resume(self.save_dir)
         if prefix is None:
             return
-        if checkpoints.is_original(prefix):
+        try:
+            original = checkpoints.is_original(prefix)
+            if not original:
+                saved.read(str(prefix)).assert_existing_objects_matched()
+        except checkpoints.DAMAGED as error:
+            raise TrainingFailed(
+                f"the checkpoint {prefix} is damaged ({error}); remove its name from the state file checkpoint or "
+                "checkpoint_lve to go on from the one before, or train in a new --lfads_save_dir"
+            ) from error
+        if original:
             raise TrainingFailed(
                 f"{prefix} was written by the original program, whose optimiser state is not used; start from it with "
                 f"--model_params_file={prefix} and a new --lfads_save_dir"
             )
-        saved.read(str(prefix)).assert_existing_objects_matched()
         self.state = TrainingState.from_json(self._state_text.numpy().decode())
         if self.hp.do_reset_learning_rate:
             self.state.learning_rate = self.hp.learning_rate_init
