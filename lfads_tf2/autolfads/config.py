@@ -32,7 +32,7 @@ class SearchOptions:
     ramp_epochs: int = _option(80, "epochs over which KL and L2 costs rise, if their steps are not given", minimum=0)
     max_epochs: int = _option(1000, "every worker trains for so many epochs at most", minimum=1)
     patience: int = _option(4, "generations over which the best score must improve; 0: no such rule", minimum=0)
-    min_improvement_ratio: float = _option(5e-4, "least improvement over them, as a part of the score", minimum=0, below=1)
+    min_improvement_ratio: float = _option(5e-4, "least improvement over them, part of the score", minimum=0, below=1)
     metric: str = _option("valid/recon_smth", "score of a model; lower is better", choices=METRICS)
     smoothing: float = _option(0.7, "part of the old value in the running mean of valid/recon_smth", minimum=0, below=1)
     search: str = _option("pbt", "population-based training, or random search with the same epochs", choices=SEARCHES)

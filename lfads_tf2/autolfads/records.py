@@ -1,0 +1,165 @@
+"""What a search keeps in its folder: its state, the models of the last generation, the fit log and the history.
+
+Everything that a generation changes takes effect with one rename, that of ``population.json``: a kill at any moment
+leaves the state after one generation or after the next, and the models that had finished in between.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfads_tf2.files import atomic_path, write_text
+
+STATE_FOLDER, STATE_FILE = "population", "population.json"
+FIT_LOG, HISTORY = "fitlog.csv", "pbt_history.json"
+AGAIN = "start again in a new --lfads_save_dir"
+
+
+def to_json(value: Any, **options) -> str:
+    """JSON in which NaN and infinities are null, so that every reader takes it."""
+
+    def clean(part):
+        if isinstance(part, dict):
+            return {key: clean(item) for key, item in part.items()}
+        if isinstance(part, list | tuple):
+            return [clean(item) for item in part]
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    return json.dumps(clean(value), allow_nan=False, **options)
+
+
+def score_from(value: float | None) -> float:
+    """A number that ``to_json`` wrote."""
+    return math.nan if value is None else float(value)
+
+
+class Records:
+    """Files of one search.
+
+    Args:
+        folder: the run folder; made if it is not there.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.states = Path(folder), Path(folder) / STATE_FOLDER
+        self.states.mkdir(parents=True, exist_ok=True)
+
+    def exists(self) -> bool:
+        """Whether there is a search to go on with."""
+        return (self.states / STATE_FILE).exists()
+
+    def read(self) -> dict[str, Any]:
+        """The state after the last whole generation.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.states / STATE_FILE
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            missing = {"workers", "epoch", "generation", "members", "history", "seed"} - set(state)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"--resume: {path} cannot be read ({error}); start again in a new --lfads_save_dir"
+            ) from None
+        if missing:
+            raise ValueError(
+                f"--resume: {path} lacks {', '.join(sorted(missing))}; start again in a new --lfads_save_dir"
+            )
+        return state
+
+    def commit(self, state: dict[str, Any]) -> None:
+        """Makes a generation count, writes the history, and removes models that nothing needs any more."""
+        write_text(self.states / STATE_FILE, to_json(state, indent=1))
+        write_text(self.folder / HISTORY, to_json(state["history"], indent=1))
+        needed = {member["state"] for member in state["members"]} | {(state.get("best") or {}).get("state")}
+        # The next generation may be under way already, if this one is resumed.
+        current = {self.generation_name(state["generation"] + ahead) for ahead in (0, 1)}
+        for path in self.states.glob("generation_*"):
+            for model in path.iterdir() if path.name not in current else ():
+                if f"{path.name}/{model.name}" not in needed:
+                    model.unlink(missing_ok=True)
+            if not any(path.iterdir()):
+                path.rmdir()
+
+    @staticmethod
+    def generation_name(generation: int) -> str:
+        """Folder of the models that a generation made."""
+        return f"generation_{generation:04d}"
+
+    def _model(self, generation: int, worker: int) -> Path:
+        return self.states / self.generation_name(generation) / f"worker_{worker:03d}"
+
+    def model_name(self, generation: int, worker: int) -> str:
+        """What ``population.json`` calls the model of a worker after a generation."""
+        return str(self._model(generation, worker).relative_to(self.states).with_suffix(".npz").as_posix())
+
+    def write_result(self, generation: int, worker: int, rows: list[dict], state: bytes) -> None:
+        """A worker has finished a generation. The rows come last: where they are, the model is whole."""
+        path = self._model(generation, worker)
+        path.parent.mkdir(exist_ok=True)
+        with atomic_path(path.with_suffix(".npz")) as temporary:
+            temporary.write_bytes(state)
+        write_text(path.with_suffix(".json"), json.dumps(rows))
+
+    def result(self, generation: int, worker: int) -> list[dict] | None:
+        """Rows of a worker that has finished this generation, else None."""
+        path = self._model(generation, worker).with_suffix(".json")
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def model_state(self, name: str | None) -> bytes | None:
+        """The model that ``model_name`` named; None for a fresh one."""
+        return None if name is None else (self.states / name).read_bytes()
+
+    def append_fit_log(self, rows: list[dict[str, float]]) -> None:
+        """Adds a generation's rows in one write."""
+        path = self.folder / FIT_LOG
+        columns = list(rows[0])
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as f:
+                columns = next(csv.reader(f), columns)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, extrasaction="ignore", restval="", lineterminator="\n")
+        if not path.exists():
+            writer.writeheader()
+        writer.writerows(rows)
+        with path.open("a", encoding="utf-8", newline="") as f:
+            f.write(text.getvalue())
+
+    def trim_fit_log(self, epochs: int) -> None:
+        """Removes rows of epochs from ``epochs`` on, and a line that a kill left half written."""
+        path = self.folder / FIT_LOG
+        if not path.exists():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        header = lines[0].strip().split(",") if lines else []
+        if "epoch" not in header or not lines[0].endswith("\n"):
+            path.unlink()
+            return
+        column = header.index("epoch")
+        kept = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(header) - 1]
+        kept = [line for line in kept if int(line.split(",")[column]) < epochs]
+        write_text(path, lines[0] + "".join(kept))
+
+
+def read_fit_log(path: Path) -> dict[str, np.ndarray]:
+    """Columns of a search's fit log by name; empty entries are NaN."""
+    with Path(path).open(encoding="utf-8", newline="") as f:
+        rows = list(csv.DictReader(f))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def lineage(history: list[dict], worker: int) -> list[int]:
+    """Which worker trained what became ``worker`` at the end, generation by generation, first to last."""
+    line = [worker]
+    for entry in reversed(history[:-1]):
+        sources = {event["worker"]: event["copied_from"] for event in entry["replaced"]}
+        line.append(sources.get(line[-1], line[-1]))
+    return line[::-1]

@@ -1,0 +1,195 @@
+"""The search itself, on a toy: who copies whom, when it ends, and that a kill costs nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from lfads_tf2.autolfads.population import Population, SearchFailed, next_boundary
+from lfads_tf2.autolfads.records import Records, lineage, read_fit_log
+
+from .toy import Killed, ToyExecutor, rows_of, search_of
+
+
+def run(folder, executor=None, seed=1, **options):
+    population = Population(search_of(**options), executor or ToyExecutor(), Records(folder), seed)
+    return population, population.run()
+
+
+def test_boundaries_meet_the_end_of_the_burn_in():
+    options = search_of(perturbation_interval=25, burn_in_period=105, max_epochs=200).options
+    epoch, found = 0, []
+    while epoch < options.max_epochs:
+        epoch = next_boundary(epoch, options)
+        found.append(epoch)
+    assert found == [5, 30, 55, 80, 105, 130, 155, 180, 200]
+
+
+def test_a_whole_search(tmp_path):
+    executor = ToyExecutor()
+    population, reason = run(tmp_path, executor)
+    assert reason == "max_epochs"
+    assert sorted(rows_of(tmp_path)) == [(w, e) for w in range(6) for e in range(40)]
+    history = json.loads((tmp_path / "pbt_history.json").read_text())
+    assert [entry["epoch"] for entry in history] == list(range(5, 41, 5))
+    assert all(not entry["replaced"] for entry in history if entry["epoch"] < 10 or entry["epoch"] == 40)
+    assert sum(len(entry["replaced"]) for entry in history) > 6
+    for entry in history:
+        for event in entry["replaced"]:
+            assert event["score_of_source"] < event["score"]
+            assert event["copied"] == entry["hyperparameters"][event["copied_from"]]
+            assert event["after"] != event["copied"]
+    best = population.best_now()
+    assert best["score"] == min(min(entry["scores"]) for entry in history)
+    # The dial is called keep_prob, whatever it is searched by.
+    assert executor.tasks[0].hyperparameters.keys() == {"learning_rate_init", "kl_ic_weight", "keep_prob"}
+
+
+def test_losers_go_on_with_the_winners_model_and_hyperparameters(tmp_path):
+    executor = ToyExecutor()
+    run(tmp_path, executor)
+    history = json.loads((tmp_path / "pbt_history.json").read_text())
+    by_worker = {(task.worker, task.first_epoch): task for task in executor.tasks}
+    for entry in history[:-1]:
+        sources = {event["worker"]: event for event in entry["replaced"]}
+        for worker in range(6):
+            task = by_worker[worker, entry["epoch"]]
+            source = sources[worker]["copied_from"] if worker in sources else worker
+            assert json.loads(task.state)["trained_by"] == source
+            expected = sources[worker]["after"] if worker in sources else entry["hyperparameters"][worker]
+            assert task.hyperparameters["kl_ic_weight"] == expected["kl_ic_weight"]
+            assert task.hyperparameters["keep_prob"] == 1 - expected["dropout_rate"]
+
+
+def test_better_than_random_search(tmp_path):
+    gains = []
+    for seed in range(5):
+        pbt, _ = run(tmp_path / f"p{seed}", seed=seed, max_epochs=100)
+        random, _ = run(tmp_path / f"r{seed}", seed=seed, max_epochs=100, search="random")
+        gains.append(random.history[-1]["scores"][0] - pbt.best_now()["score"])
+    assert np.mean(gains) > 0
+
+
+def test_random_search_never_copies_and_starts_anywhere(tmp_path):
+    population, reason = run(tmp_path, search="random", patience=1)
+    assert reason == "max_epochs"
+    assert not any(entry["replaced"] for entry in population.history)
+    rates = [values["learning_rate_init"] for values in population.history[0]["hyperparameters"]]
+    assert len(set(rates)) == 6
+
+
+def test_truncation_leaves_the_middle(tmp_path):
+    population, _ = run(tmp_path, exploit="truncation", num_workers=8)
+    copied = [len(entry["replaced"]) for entry in population.history]
+    assert max(copied) == 2
+
+
+def test_stops_without_improvement(tmp_path):
+    hps = {"kl_ic_weight": {"min": 900, "max": 1000}}
+    population, reason = run(tmp_path, hps=hps, patience=2, min_improvement_ratio=0.5, max_epochs=1000)
+    assert reason == "no improvement"
+    # The first score that counts is that of epoch 10; two generations later none has halved.
+    assert population.epoch == 20
+
+
+@pytest.mark.parametrize("burn_in", [5, 20])
+def test_a_model_that_went_bad_is_replaced_and_counted(tmp_path, burn_in):
+    population, _ = run(tmp_path, ToyExecutor(bad=[2, 4]), burn_in_period=burn_in)
+    assert population.state["not_finite"] == 2
+    events = {event["worker"]: event for event in population.history[0]["replaced"]}
+    assert events[2]["reason"] == events[4]["reason"] == "not finite"
+    assert events[2]["copied_from"] not in (2, 4)
+    assert all(math.isfinite(score) for score in population.history[1]["scores"])
+    text = (tmp_path / "population" / "population.json").read_text()
+    assert "NaN" not in text
+
+
+def test_all_bad_ends_with_advice(tmp_path):
+    with pytest.raises(SearchFailed, match="every model has diverged"):
+        run(tmp_path, ToyExecutor(bad=range(6)))
+
+
+@pytest.mark.parametrize("kills", [[3], [6, 1], [0, 0, 7, 5, 11]])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, kills):
+    whole, _ = run(tmp_path / "whole")
+    done = 0
+    for count in kills:
+        executor = ToyExecutor(kill_after=count)
+        with pytest.raises(Killed):
+            run(tmp_path / "parts", executor)
+        done += executor.finished
+        # What a kill in the middle of a write leaves.
+        if (tmp_path / "parts" / "fitlog.csv").exists():
+            with (tmp_path / "parts" / "fitlog.csv").open("a") as f:
+                f.write("3,7,3")
+    executor = ToyExecutor()
+    population, _ = run(tmp_path / "parts", executor, seed=99)
+    assert done + executor.finished == 6 * 8, "nothing twice"
+    assert (tmp_path / "parts" / "fitlog.csv").read_text() == (tmp_path / "whole" / "fitlog.csv").read_text()
+    assert population.history == whole.history
+
+
+def test_rows_that_were_logged_but_not_committed_come_once(tmp_path):
+    run(tmp_path, max_epochs=20)
+    text = (tmp_path / "fitlog.csv").read_text()
+    (tmp_path / "fitlog.csv").write_text(text + text.splitlines()[-1].replace(",19,", ",20,") + "\n")
+    run(tmp_path, max_epochs=30)
+    assert sorted(rows_of(tmp_path)) == [(w, e) for w in range(6) for e in range(30)]
+
+
+def test_the_disk_does_not_fill(tmp_path):
+    seen = []
+
+    class Watching(ToyExecutor):
+        def run(self, tasks):
+            seen.append(len(list((tmp_path / "population").rglob("*.npz"))))
+            yield from super().run(tasks)
+
+    run(tmp_path, Watching(), max_epochs=100)
+    assert max(seen) <= 6 + 1
+    assert len(list((tmp_path / "population").iterdir())) <= 3
+
+
+def test_another_search_is_not_resumed(tmp_path):
+    run(tmp_path, max_epochs=20)
+    with pytest.raises(SearchFailed, match=r"num_workers is 5, but the search in .* has 6"):
+        run(tmp_path, num_workers=5)
+    with pytest.raises(SearchFailed, match=r"pbt\.hps is kl_ic_weight, but"):
+        run(tmp_path, hps={"kl_ic_weight": {"min": 1, "max": 2}})
+    (tmp_path / "population" / "population.json").write_text('{"workers": 6}')
+    with pytest.raises(SearchFailed, match="lacks epoch"):
+        run(tmp_path)
+    (tmp_path / "population" / "population.json").write_text("{")
+    with pytest.raises(SearchFailed, match="cannot be read"):
+        run(tmp_path)
+
+
+def test_best_of_an_unfinished_first_generation(tmp_path):
+    population = Population(search_of(), ToyExecutor(kill_after=3), Records(tmp_path), 1)
+    assert population.best_now() is None
+    with pytest.raises(Killed):
+        population.run()
+    assert population.best_now()["worker"] in (0, 1, 2)
+
+
+def test_lineage():
+    history = [
+        {"replaced": [{"worker": 0, "copied_from": 2}]},
+        {"replaced": [{"worker": 1, "copied_from": 0}, {"worker": 0, "copied_from": 1}]},
+        {"replaced": []},
+    ]
+    assert lineage(history, 1) == [2, 0, 1]
+    assert lineage(history, 0) == [1, 1, 0]
+    assert lineage(history, 2) == [2, 2, 2]
+
+
+def test_fit_log_columns(tmp_path):
+    run(tmp_path, max_epochs=15)
+    log = read_fit_log(tmp_path / "fitlog.csv")
+    assert {"worker_id", "generation", "epoch", "step", "valid/recon", "valid/recon_smth", "hp/dropout_rate"} <= set(
+        log
+    )
+    assert len(log["epoch"]) == 6 * 15
