@@ -11,6 +11,7 @@ from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.data.streamed import StreamedTrials
 from lfads_tf2.model.lfads import LFADS, Batch
 from lfads_tf2.objective import Costs, costs, ramps, trial_terms
+from lfads_tf2.training import replicas
 from lfads_tf2.training.optimizer import Adam, clip_gradients
 from lfads_tf2.types import Dials
 
@@ -41,6 +42,7 @@ class Epochs(tf.Module):
         seed: of every draw.
         jit_compile: compile the step with XLA.
         dials: hyperparameters that change in training, as scalar variables; None: those of the model, as constants.
+        strategy: shares each batch between devices; model and optimizer must have been made in its scope.
     """
 
     def __init__(
@@ -52,15 +54,17 @@ class Epochs(tf.Module):
         seed: int,
         jit_compile: bool = False,
         dials: Dials | None = None,
+        strategy: tf.distribute.Strategy | None = None,
     ):
         super().__init__()
         self.model, self.optimizer, self.train_trials, self.valid_trials = model, optimizer, train, valid
         self.seed, self.traces = seed, {"train": 0, "validate": 0}
+        self.strategy = strategy
         self.dials = dials or Dials.of(model.spec.hyperparameters)
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
 
     def _gradients_of(self, batch, draws, masks, step, dials):
-        """Costs of a batch, their gradients clipped to the global norm, and that norm."""
+        """Costs of a batch and their gradients."""
         model = self.model
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.optimizer.targets)
@@ -68,9 +72,7 @@ class Epochs(tf.Module):
             terms = trial_terms(model, batch, outputs, outputs.decoded.u)
             cost = costs(model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials)
         gradients = tape.gradient(cost.total, self.optimizer.targets, unconnected_gradients="zero")
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        clipped, norm = clip_gradients(gradients, model.spec.hyperparameters.max_grad_norm)
-        return cost, gradients, clipped, norm
+        return cost, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _train_step(self, batch: Batch, num_trials: int):
         spec, step = self.model.spec, self.optimizer.step.read_value()
@@ -82,7 +84,9 @@ class Epochs(tf.Module):
         # Read here: a number stays a number, a variable becomes this step's value.
         dials = Dials(*(d if isinstance(d, (int, float)) else tf.convert_to_tensor(d) for d in self.dials))
         masks = noise.draw_masks(spec, num_trials, noise.stream(self.seed, noise.TRAIN_MASKS, step), dials.keep_prob)
-        cost, gradients, clipped, norm = self._gradients(batch, draws, masks, step, dials)
+        shares = replicas.own_share(batch, draws, masks)
+        cost, gradients = replicas.mean(self._gradients(*shares, step, dials))
+        clipped, norm = clip_gradients(gradients, hp.max_grad_norm)
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
 
         def apply():
@@ -91,7 +95,7 @@ class Epochs(tf.Module):
 
         def skip():
             # The count of batches goes on, so that the next step draws anew.
-            self.optimizer.step.assign_add(1)
+            self.optimizer.count_step()
             bad = tf.stack([tf.reduce_any(~tf.math.is_finite(gradient)) for gradient in gradients])
             return tf.where(tf.reduce_any(bad), tf.argmax(bad, output_type=tf.int32), -1)
 
@@ -108,7 +112,7 @@ class Epochs(tf.Module):
         read = self.train_trials.reader(sessions, trials)
         index, counted, bad_in_a_row, first_bad, last_l2 = 0, 0, 0, -1, zero
         while index < num_batches and bad_in_a_row < BAD_STEPS_IN_A_ROW:
-            cost, norm, good, bad = self._train_step(read(index), num_trials)
+            cost, norm, good, bad = replicas.run(self.strategy, self._train_step, read(index), num_trials)
             # A sum must not be multiplied by a flag: 0 · NaN is NaN.
             sums = Costs(*(total + tf.where(good, term, 0.0) for total, term in zip(sums, cost, strict=True)))
             norms += tf.where(good, norm, 0.0)

@@ -13,7 +13,7 @@ from lfads_tf2.data.batches import epoch_batches, validation_batches
 from lfads_tf2.data.streamed import place
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
-from lfads_tf2.training import checkpoints
+from lfads_tf2.training import checkpoints, replicas
 from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, EpochResult, Epochs
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.optimizer import Adam, trainable_variables
@@ -42,6 +42,7 @@ class Trainer:
         seed: of every random draw.
         show_progress: draw a progress bar.
         jit_compile: compile the training step with XLA.
+        strategy: shares each batch between devices; the model must have been made in its scope.
     """
 
     def __init__(
@@ -52,17 +53,19 @@ class Trainer:
         seed: int,
         show_progress: bool = True,
         jit_compile: bool = False,
+        strategy: tf.distribute.Strategy | None = None,
     ):
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
-        self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
+        with replicas.scope(strategy):
+            self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
         width = model.spec.max_channels
         self.train_trials = place([s.train for s in sessions], width, hp.ext_input_dim)
         self.valid_trials = None
         if any(s.valid is not None for s in sessions):
             self.valid_trials = place([s.valid for s in sessions], width, hp.ext_input_dim)
             self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
-        self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile)
+        self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy)
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
         self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
         saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
@@ -80,7 +83,7 @@ class Trainer:
     @property
     def step(self) -> int:
         """Batches taken so far."""
-        return int(self.optimizer.step)
+        return int(self.optimizer.step.numpy())
 
     def train(self) -> TrainingState:
         """Trains until the learning rate is below learning_rate_stop, or max_epochs is reached.
