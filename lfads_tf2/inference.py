@@ -6,6 +6,8 @@ stays within a budget whatever the number of samples, and one compiled program s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -34,11 +36,12 @@ class Inference(tf.Module):
         model: with trained weights.
         seed: of the posterior samples.
         step: training step of the weights, which decides the ramps in the reported costs.
+        named: which outputs are averaged, ``(model, outputs) -> trial-major tensors by name``; None: ``named_outputs``.
     """
 
-    def __init__(self, model: LFADS, seed: int, step: int):
+    def __init__(self, model: LFADS, seed: int, step: int, named: Callable | None = None):
         super().__init__()
-        self.model, self.seed, self.step = model, seed, step
+        self.model, self.seed, self.step, self.named = model, seed, step, named or named_outputs
 
     def posterior_average(self, session: int, trials: Trials, num_samples: int) -> dict[str, np.ndarray]:
         """Means over ``num_samples`` posterior samples of each trial ("posterior_sample_and_average").
@@ -117,7 +120,7 @@ class Inference(tf.Module):
             sample = outputs.decoded.co_mean + tf.exp(0.5 * outputs.decoded.co_logvar) * drawn.co
         terms = trial_terms(model, batch, outputs, sample)
         fixed = costs(model, terms, outputs, ramps(model.spec.hyperparameters, self.step))
-        arrays = named_outputs(model, outputs)
+        arrays = self.named(model, outputs)
         if model.has_controller and not push_mean:
             arrays["squared_inputs"] = tf.square(arrays["controller_outputs"])
         means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -70,10 +71,9 @@ def coerced(name: str, value: float) -> float | int:
 def number(value: Any) -> Any:
     """A number that YAML took for text (1e-5) as a number; anything else as it came."""
     if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
     return value
 
 

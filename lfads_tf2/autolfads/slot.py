@@ -118,9 +118,7 @@ class Slot:
 
     def fresh(self, seed: int) -> Snapshot:
         """A model that has not trained."""
-        weights = [
-            np.asarray(weight) for weight in new_model(self.spec, self.sessions, seed, False).weights
-        ]
+        weights = [np.asarray(weight) for weight in new_model(self.spec, self.sessions, seed, False).weights]
         zeros = [np.zeros(variable.shape, np.float32) for variable in self.optimizer.targets]
         return Snapshot(weights, zeros, zeros, 0, math.nan)
 

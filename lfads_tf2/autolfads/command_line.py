@@ -1,0 +1,119 @@
+"""The command line of a search: every hyperparameter and every option of the search, from their declarations."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any
+
+from lfads_tf2.autolfads.config import SearchConfig, SearchOptions, checked, config_from, option_problem, options
+from lfads_tf2.autolfads.files import PRESETS, preset_names, read_config
+from lfads_tf2.autolfads.neurocaas import is_neurocaas
+from lfads_tf2.autolfads.run import MODES
+from lfads_tf2.autolfads.searched import number
+from lfads_tf2.hyperparameters import declared
+from lfads_tf2.settings import SettingsError, from_mapping, load_yaml
+
+# Decided by the search or by each kind of command, not by whoever starts it.
+NOT_HERE = ("kind", "max_epochs")
+
+
+class Refusing(argparse.ArgumentParser):
+    """Raises instead of ending the process."""
+
+    def error(self, message: str):
+        """Every malformed command line ends here."""
+        raise SettingsError([message])
+
+
+def parser() -> argparse.ArgumentParser:
+    """All arguments."""
+    top = Refusing(
+        "python -m lfads_tf2.autolfads", allow_abbrev=False,
+        description="AutoLFADS: searches hyperparameters while a population of models trains.",
+    )  # fmt: skip
+    top.add_argument("--config", metavar="FILE", help="YAML: hyperparameters by name, and the section pbt")
+    top.add_argument("--preset", metavar="NAME", help=f"settings for a size of data: {', '.join(preset_names())}")
+    top.add_argument("--resume", action="store_true", help="go on with the search in --lfads_save_dir")
+    top.add_argument("--population_mode", default="auto", choices=MODES, help="where the workers train")
+    top.add_argument("--ray_address", default="", help="a running Ray cluster to join; auto: that of this machine")
+    of_search = top.add_argument_group("search (the pbt section)")
+    for name, field in options().items():
+        of_search.add_argument(f"--{name}", help=f"{field.metadata['help']} (default {field.default})")
+    of_models = top.add_argument_group("hyperparameters of all models")
+    for name, field in declared().items():
+        if name not in NOT_HERE:
+            escaped = field.metadata["help"].replace("%", "%%")
+            of_models.add_argument(
+                f"--{name}", f"--c_{name}", dest=f"hp_{name}", help=f"{escaped} (default {field.default})"
+            )
+    return top
+
+
+def parse(argv: list[str]) -> tuple[SearchConfig, argparse.Namespace]:
+    """The configuration and the other arguments: command line over ``--config`` over ``--preset``.
+
+    Raises:
+        SettingsError: everything that is wrong.
+    """
+    arguments, unknown = parser().parse_known_args(argv)
+    if unknown:
+        name = unknown[0].split("=")[0].lstrip("-")
+        raise SettingsError([f"unknown argument {unknown[0]}{_nearest(name)} (--help lists all)"])
+    if arguments.config is None and arguments.preset is None:
+        raise SettingsError([f"give --config=FILE.yaml or --preset=NAME ({', '.join(preset_names())}), or both"])
+    config = _overridden(_from_files(arguments.config, arguments.preset), arguments)
+    if not config.given.get("data_dir"):
+        raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])
+    return config, arguments
+
+
+def _nearest(name: str) -> str:
+    known = ["config", "preset", "resume", "population_mode", "ray_address", *options(), *declared()]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean --{near[0]}?" if near else ""
+
+
+def _from_files(path: str | None, preset: str | None) -> SearchConfig:
+    if preset is not None and preset not in preset_names():
+        raise SettingsError([f"--preset must be one of {', '.join(preset_names())}, got {preset!r}"])
+    if preset is None:
+        return read_config(Path(path))
+    base = load_yaml(PRESETS / f"{preset}.yaml")
+    if path is None:
+        return config_from(base, f"--preset={preset}", skip_undeclared=True)
+    content = load_yaml(Path(path))
+    if is_neurocaas(content):
+        raise SettingsError([f"--config {path} is a configuration of NeuroCAAS, which is whole; leave --preset out"])
+    section = content.get("pbt") or {}
+    if not isinstance(section, dict):
+        return config_from(content, f"--config {path}")
+    merged = base | content | {"pbt": base["pbt"] | section}
+    return config_from(merged, f"--config {path} over --preset={preset}", skip_undeclared="hps" not in section)
+
+
+def _overridden(config: SearchConfig, arguments: argparse.Namespace) -> SearchConfig:
+    """The configuration with what the command line says."""
+    where, found = "command line", []
+    given = {n: getattr(arguments, f"hp_{n}") for n in declared() if n not in NOT_HERE}
+    given = from_mapping({n: v for n, v in given.items() if v is not None}, where)
+    chosen: dict[str, Any] = {}
+    for name in options():
+        value = getattr(arguments, name)
+        if value is None:
+            continue
+        kind = type(getattr(SearchOptions, name))
+        value = number(value) if kind is not str else value
+        problem = option_problem(name, value)
+        found += [f"{where}: {problem}"] if problem else []
+        if not problem:
+            chosen[name] = kind(value)
+    if found:
+        raise SettingsError(found)
+    per_entry = tuple(name for name in config.per_entry if name not in given)
+    config = dataclasses.replace(
+        config, given=config.given | given, options=dataclasses.replace(config.options, **chosen), per_entry=per_entry
+    )
+    return checked(config, where)

@@ -1,0 +1,152 @@
+"""What a search leaves: the best model in a run folder of its own, and its view of every session."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from lfads_tf2 import model_io, results
+from lfads_tf2.autolfads.population import Population
+from lfads_tf2.autolfads.slot import Snapshot, new_model
+from lfads_tf2.data import resolve
+from lfads_tf2.devices import Device
+from lfads_tf2.files import atomic_path, write_text
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.inference import Inference, crop_channels, named_outputs
+from lfads_tf2.settings import to_json
+from lfads_tf2.training.trainer import Trainer
+from lfads_tf2.types import Session, Trials
+
+log = logging.getLogger("lfads_tf2")
+
+BEST_MODEL = "best_model"
+SAMPLES = 50  # posterior samples averaged, unless num_samples_posterior says otherwise
+HDF5_ENDINGS = (".h5", ".hdf5")
+
+
+def write_best_model(population: Population, sessions: list[Session], device: Device, best: dict):
+    """Writes ``best_model/``: checkpoint, hyperparameters and ``model_params``, a run folder for run_lfads.py.
+
+    Args:
+        population: that found it.
+        sessions: the data.
+        device: to work on.
+        best: as ``Population.best_now`` gives it.
+
+    Returns:
+        The model, and its training step.
+    """
+    folder = population.records.folder
+    target, making, old = (folder / name for name in (BEST_MODEL, f".{BEST_MODEL}.new", f".{BEST_MODEL}.old"))
+    for leftover in (making, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    making.mkdir()
+    hp = best_hyperparameters(population, best, target)
+    state = Snapshot.from_bytes(population.records.model_state(best["state"]))
+    with tf.device(device.name):
+        spec = resolve(hp, sessions)
+        model = new_model(spec, sessions, 0, device.native)
+        trainer = Trainer(model, sessions, making, hp.seed, show_progress=False)
+        for weight, value in zip(model.weights, state.weights, strict=True):
+            weight.assign(value)
+        for variables, values in ((trainer.optimizer.first, state.first), (trainer.optimizer.second, state.second)):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        trainer.optimizer.step.assign(state.step)
+        trainer.state.epoch = population.epoch
+        trainer.save(trainer.lowest_validation)
+        values = model_io.parameters(model, model_io.Loaded(state.step, hp.learning_rate_init))
+    results.write_params(results.params_path(making, ""), values)
+    channels = {shape.name: shape.num_channels for shape in spec.sessions}
+    aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
+    write_text(making / f"hyperparameters-{state.step}.txt", to_json(hp, channels, aligned, spec.num_steps))
+    if target.exists():
+        target.rename(old)
+    making.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    return model, state.step
+
+
+def best_hyperparameters(population: Population, best: dict, folder: Path) -> HyperParameters:
+    """All settings of the best model, as those of an ordinary run in ``folder``."""
+    applied = {one.target: one.applied(best["values"][one.name]) for one in population.search.searched}
+    applied |= {"lfads_save_dir": str(folder), "seed": population.seed}
+    return dataclasses.replace(population.search.hyperparameters, **applied)
+
+
+def write_outputs(model, step: int, sessions: list[Session], folder: Path, device: Device) -> list[Path]:
+    """Writes ``lfads_output_<session>.h5`` for each session: a copy of its data file, and what the model makes of it.
+
+    Added for either half: ``output_params`` (distribution parameters, rates in spikes/bin for counts), ``factors``,
+    ``gen_states``, ``gen_init``, ``gen_inputs``, and the posterior's ``co_means``, ``co_stds``, ``ic_mean`` and
+    ``ic_std``, all trial-major and averaged over posterior samples. Parts that the model lacks are absent.
+    """
+    hp, written = model.spec.hyperparameters, []
+    samples = hp.num_samples_posterior or SAMPLES
+    run = Inference(model, max(hp.seed, 0), step, averaged_outputs)
+    with tf.device(device.name):
+        for index, session in enumerate(sessions):
+            path = folder / f"lfads_output_{stem_of(session.name)}.h5"
+            with atomic_path(path) as temporary:
+                shutil.copyfile(session.path, temporary)
+                with h5py.File(temporary, "r+") as f:
+                    for half in ("train", "valid"):
+                        if getattr(session, half) is not None:
+                            _add_half(
+                                f, half, session, run.posterior_average(index, getattr(session, half), samples), run
+                            )
+                    f.attrs["lfads_num_samples"], f.attrs["lfads_checkpoint_step"] = samples, step
+            written.append(path)
+    return written
+
+
+def stem_of(session: str) -> str:
+    """A session's name without the ending of an HDF5 file; other dots stay, so that no two names become one."""
+    return next((session[: -len(end)] for end in HDF5_ENDINGS if session.lower().endswith(end)), session)
+
+
+def averaged_outputs(model, outputs) -> dict[str, tf.Tensor]:
+    """What ``Inference`` averages here: its usual outputs and the posterior of the inferred inputs."""
+    named = named_outputs(model, outputs)
+    if outputs.decoded.co_mean is not None:
+        named["co_means"] = tf.transpose(outputs.decoded.co_mean, [1, 0, 2])
+        named["co_stds"] = tf.transpose(tf.exp(0.5 * outputs.decoded.co_logvar), [1, 0, 2])
+    return named
+
+
+def _add_half(f: h5py.File, half: str, session: Session, found: dict[str, np.ndarray], run: Inference) -> None:
+    model, trials = run.model, getattr(session, half)
+    channels = session.train.data.shape[2]
+    named = {
+        "output_params": crop_channels(found["output_dist_params"], channels, model.observation.num_parameters),
+        "factors": found["factors"],
+        "gen_states": found["gen_states"],
+        "gen_init": found["gen_ics"],
+        "gen_inputs": _generator_inputs(model, found, trials),
+        "co_means": found.get("co_means"),
+        "co_stds": found.get("co_stds"),
+        "ic_mean": found.get("post_g0_mean"),
+        "ic_std": np.exp(0.5 * found["post_g0_logvar"]) if "post_g0_logvar" in found else None,
+    }
+    for name, value in named.items():
+        if value is None:
+            continue
+        key = f"{half}_{name}"
+        if key in f:
+            del f[key]
+        f.create_dataset(key, data=value.astype(np.float32), compression="gzip", compression_opts=1, shuffle=True)
+        if name == "output_params" and model.spec.hyperparameters.output_dist == "poisson":
+            f[key].attrs["units"] = "spikes/bin"
+
+
+def _generator_inputs(model, found: dict[str, np.ndarray], trials: Trials) -> np.ndarray | None:
+    """What drives the generator, N x T x inputs: inferred inputs, then injected external ones."""
+    parts = [found["controller_outputs"]] if "controller_outputs" in found else []
+    parts += [trials.ext_input] if model.injects_ext_input else []
+    return np.concatenate(parts, axis=2) if parts else None

@@ -1,0 +1,171 @@
+"""One search from configuration to results; ``python -m lfads_tf2.autolfads`` and notebooks both start here."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import logging
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lfads_tf2.autolfads.config import Search, SearchConfig, with_data
+from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
+from lfads_tf2.autolfads.records import FIT_LOG, Records, read_fit_log
+from lfads_tf2.data import DataError, epoch_batches, read_sessions
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.types import Session
+
+log = logging.getLogger("lfads_tf2")
+
+MODES = ("auto", "serial", "ray")
+
+
+class Result(NamedTuple):
+    """What a search found."""
+
+    reason: str  # "max_epochs", "no improvement" or "interrupted"
+    best: dict | None  # worker, generation, score and searched values of the best model; None if there is none yet
+    folder: Path
+    population: Population
+
+
+def run_search(
+    config: SearchConfig, save_dir: str | Path = "", mode: str = "auto", resume: bool = False, ray_address: str = ""
+) -> Result:
+    """Searches, and writes the best model, its outputs, the logs and the figures.
+
+    Args:
+        config: as ``read_config``, ``read_preset`` or ``config_from`` give it, with ``data_dir``.
+        save_dir: the run folder; empty: ``lfads_save_dir`` of the configuration, or autolfads_output inside data_dir.
+        mode: ``serial``: in this process; ``ray``: on Ray's workers; ``auto``: Ray where it is installed.
+        resume: go on with the search in the folder.
+        ray_address: of a running cluster, ``auto`` for the one of this machine; empty: Ray on this machine alone.
+
+    Raises:
+        SettingsError, DataError: the configuration or the data cannot be used.
+        SearchFailed: the folder holds a search already (or none, to resume), or every model diverged.
+    """
+    for note in config.notes:
+        log.warning(note)
+    sessions = read_sessions(_reading(config))
+    _check_validation(sessions)
+    search = _search(config, sessions)
+    hp = search.hyperparameters
+    folder = Path(save_dir or hp.lfads_save_dir or Path(hp.data_dir) / "autolfads_output")
+    records = _records(folder, resume)
+    seed = hp.seed if hp.seed >= 0 else secrets.randbelow(2**31)
+    executor, device = _executor(mode, search, sessions, ray_address)
+    from lfads_tf2.autolfads.table import Boards, LiveTable, Several
+
+    try:
+        population = Population(search, executor, records, seed, Several(LiveTable(), Boards(folder / "tensorboard")))
+        try:
+            reason = population.run()
+        except KeyboardInterrupt:
+            log.warning("Interrupted: writing the best model so far; the same command with --resume goes on from here.")
+            reason = "interrupted"
+        except SearchFailed:
+            _finish(population, sessions, device)
+            raise
+    finally:
+        executor.close()
+    return Result(reason, _finish(population, sessions, device), folder, population)
+
+
+def _reading(config: SearchConfig) -> HyperParameters:
+    """Hyperparameters enough to read the data."""
+    values = {name: value for name, value in config.given.items() if name not in config.per_entry}
+    return HyperParameters(**(values | {"kind": "train"}))
+
+
+def _check_validation(sessions: list[Session]) -> None:
+    if all(session.valid is None for session in sessions):
+        raise DataError(
+            [
+                f"{sessions[0].path}: no validation trials, by which models are compared; store some trials as "
+                "valid_data (or valid_encod_data)"
+            ]
+        )
+
+
+def _search(config: SearchConfig, sessions: list[Session]) -> Search:
+    channels = float(np.mean([session.train.data.shape[2] for session in sessions]))
+    batch_size = _reading(config).batch_size
+    batches = len(epoch_batches([len(session.train.data) for session in sessions], batch_size, 0, 0)[0])
+    return with_data(config, sessions[0].train.data.shape[1], channels, batches)
+
+
+def _records(folder: Path, resume: bool) -> Records:
+    there = (folder / "population" / "population.json").exists()
+    if there and not resume:
+        raise SearchFailed(
+            f"--lfads_save_dir: {folder} holds a search already; give --resume to go on with it, or another folder"
+        )
+    if resume and not there:
+        raise SearchFailed(f"--resume: there is no search in {folder}; leave --resume out to start one")
+    try:
+        return Records(folder)
+    except OSError as error:
+        raise SearchFailed(f"--lfads_save_dir: cannot make the folder {folder}: {error.strerror}") from error
+
+
+def ray_is_there() -> bool:
+    """Whether Ray is installed."""
+    return importlib.util.find_spec("ray") is not None
+
+
+def _executor(mode: str, search: Search, sessions: list[Session], ray_address: str) -> tuple[Executor, object]:
+    if mode not in MODES:
+        raise SearchFailed(f"--population_mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if ray_address and mode == "serial":
+        raise SearchFailed(
+            f"--ray_address={ray_address} needs --population_mode=ray, got serial; leave one of them out"
+        )
+    if (mode == "ray" or ray_address) and not ray_is_there():
+        raise SearchFailed("--population_mode=ray needs Ray, which is not installed: pip install lfads-tf2[ray]")
+    from lfads_tf2 import devices
+
+    if mode == "ray" or ray_address or (mode == "auto" and ray_is_there()):
+        from lfads_tf2.autolfads.ray_slots import RayExecutor
+
+        # The GPUs are the workers': this process only writes results.
+        device = devices.configure(dataclasses.replace(search.hyperparameters, device="/cpu:0"))
+        return RayExecutor(search, sessions, ray_address), device
+    from lfads_tf2.autolfads.slot import SerialExecutor
+
+    device = devices.configure(search.hyperparameters)
+    return SerialExecutor(search, sessions, device), device
+
+
+def _finish(population: Population, sessions: list[Session], device) -> dict | None:
+    """Writes everything that the search leaves, however it ended."""
+    from lfads_tf2.autolfads.outputs import write_best_model, write_outputs
+
+    best, folder = population.best_now(), population.records.folder
+    if best is None:
+        log.warning("No worker has finished a generation yet: there is no model to write.")
+        return None
+    model, step = write_best_model(population, sessions, device, best)
+    values = ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
+    metric = population.options.metric
+    log.info("Best model: worker %d, %s %.3f, %s.", best["worker"], metric, best["score"], values)
+    written = write_outputs(model, step, sessions, folder, device)
+    log.info("Wrote %s and %s", folder / "best_model", ", ".join(str(path) for path in written))
+    if (folder / FIT_LOG).exists():
+        try:
+            _figures(population, best)
+        except Exception:
+            # The model is written; a figure that fails must not make the command fail.
+            log.exception("The figures could not be drawn; everything else is complete.")
+    return best
+
+
+def _figures(population: Population, best: dict) -> None:
+    from lfads_tf2.autolfads.figures import write_figures
+
+    folder, searched = population.records.folder, population.search.searched
+    columns = read_fit_log(folder / FIT_LOG)
+    write_figures(folder / "figures", columns, population.history, best, searched, population.options.metric)
