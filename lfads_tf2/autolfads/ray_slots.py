@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -51,6 +52,20 @@ class RemoteSlot:
     def traces(self) -> dict[str, int]:
         """How often each epoch function was compiled."""
         return dict(self.slot.epochs.traces)
+
+
+def _check_address(address: str) -> None:
+    """Refuses ``host:port`` where nobody answers; Ray itself would try for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not separator or "://" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise SearchFailed(
+            f"--ray_address={address}: nobody answers there ({error}); start a cluster with ray start --head, or leave "
+            "--ray_address out"
+        ) from None
 
 
 class RayExecutor:
@@ -120,6 +135,7 @@ class RayExecutor:
 
     def _connect(self, address: str) -> None:
         package = Path(__file__).resolve().parent.parent
+        _check_address(address)
         if address:
             environment = {"py_modules": [str(package)]}
         else:
