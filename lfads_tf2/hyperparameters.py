@@ -58,6 +58,7 @@ class HyperParameters:
     ic_dim: int = _hp(64, "size of the initial-condition code; 0: one learned initial condition for all trials", "initial condition", unit="dimensions", minimum=0, tuned="sometimes", architecture=True)
     ic_enc_dim: int = _hp(128, "units of each initial-condition encoder", "initial condition", unit="units", minimum=1, tuned="sometimes", architecture=True)
     num_steps_for_gen_ic: int = _hp(NO_LIMIT, "the initial-condition encoders read this many first bins", "initial condition", unit="bins", minimum=1, tuned="sometimes", architecture=True)
+    ic_enc_seq_len: int = _hp(0, "the first bins that serve the initial condition only: the decoder and the reconstruction start after them; 0: none", "initial condition", unit="bins", minimum=0, tuned="sometimes", architecture=True)
     ic_prior_var_min: float = _hp(0.1, "least prior variance of the initial condition", "initial condition", above=0)
     ic_prior_var_scale: float = _hp(0.1, "prior variance of the initial condition (at the start of training if it is learned)", "initial condition", above=0)
     ic_prior_var_max: float = _hp(0.1, "largest prior variance; above ic_prior_var_min the variance is learned", "initial condition", above=0)
@@ -100,6 +101,7 @@ class HyperParameters:
 
     # Against over- and underfitting
     keep_prob: float = _hp(0.95, "dropout keeps each entry with this probability", "regularisation", above=0, maximum=1, tuned="often")
+    augmentations: str = _hp("", "augmentations of the training trials, by name and in order, with commas between", "regularisation")
     temporal_spike_jitter_width: int = _hp(0, "training spikes move by up to this many bins", "regularisation", unit="bins", minimum=0, tuned="sometimes")
     l2_gen_scale: float = _hp(500.0, "L2 penalty of the generator's recurrent weights", "regularisation", minimum=0, tuned="often")
     l2_con_scale: float = _hp(500.0, "L2 penalty of the controller's recurrent weights", "regularisation", minimum=0, tuned="often")
@@ -111,6 +113,11 @@ class HyperParameters:
     kl_increase_steps: int = _hp(900, "steps over which the KL cost rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
     co_mean_corr_scale: float = _hp(0.0, "penalty on correlated inferred inputs", "regularisation", minimum=0)
     # fmt: on
+
+
+def augmentation_names(hp: HyperParameters) -> tuple[str, ...]:
+    """The augmentations of training in their order."""
+    return tuple(part.strip() for part in hp.augmentations.split(",") if part.strip())
 
 
 def declared() -> dict[str, dataclasses.Field]:
@@ -154,6 +161,13 @@ def problems(hp: HyperParameters) -> list[str]:
         )
     if hp.inject_ext_input_to_gen and hp.ext_input_dim == 0:
         found.append("--inject_ext_input_to_gen needs --ext_input_dim of at least 1, got 0")
+    if hp.ic_enc_seq_len and hp.num_steps_for_gen_ic < NO_LIMIT:
+        found.append(
+            f"--ic_enc_seq_len={hp.ic_enc_seq_len} and --num_steps_for_gen_ic={hp.num_steps_for_gen_ic} exclude each "
+            "other: both say which first bins the initial condition reads; give one of them"
+        )
+    if hp.ic_enc_seq_len and hp.ic_dim == 0:
+        found.append("--ic_enc_seq_len needs an initial-condition encoder: --ic_dim of at least 1, got 0")
     if hp.do_train_io_only and hp.do_train_encoder_only:
         found.append("--do_train_io_only and --do_train_encoder_only exclude each other; give one of them")
     if hp.do_train_encoder_only and hp.ic_dim == 0:

@@ -91,12 +91,21 @@ class Inference(tf.Module):
         return {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
 
     def _batch(self, session, trials, rows) -> Batch:
-        data = trials.data[rows].astype(np.float32).swapaxes(0, 1)
-        data = np.pad(data, ((0, 0), (0, 0), (0, self.model.spec.max_channels - data.shape[2])))
-        ext_input = None
-        if self.model.spec.hyperparameters.ext_input_dim:
+        def time_major(array, channels):
+            array = array[rows].astype(np.float32).swapaxes(0, 1)
+            return np.pad(array, ((0, 0), (0, 0), (0, channels - array.shape[2])))
+
+        spec = self.model.spec
+        ext_input = target = counted = None
+        if spec.hyperparameters.ext_input_dim:
             ext_input = tf.constant(trials.ext_input[rows].swapaxes(0, 1), tf.float32)
-        return Batch(tf.constant(data), ext_input, tf.constant(session, tf.int32))
+        if spec.separate_target:
+            target = time_major(trials.target, spec.max_channels)
+            if spec.partly_observed:
+                counted = tf.constant(~np.isnan(target), tf.float32)
+            target = tf.constant(np.nan_to_num(target))
+        data = tf.constant(time_major(trials.data, spec.max_encoded))
+        return Batch(data, ext_input, tf.constant(session, tf.int32), target, counted)
 
     @tf.function(reduce_retracing=True)
     def _encode(self, batch: Batch) -> Encoding:
@@ -163,7 +172,10 @@ class _Repeat:
         return None if value is None else tf.repeat(value, self.samples, axis=axis)
 
     def batch(self, batch: Batch) -> Batch:
-        return Batch(self._along(1, batch.data), self._along(1, batch.ext_input), batch.session)
+        along = {
+            name: self._along(1, getattr(batch, name)) for name in ("data", "ext_input", "target", "counted", "flow")
+        }
+        return batch._replace(**along)
 
     def encoding(self, encoding: Encoding) -> Encoding:
         by_trial = {"post_g0_mean", "post_g0_logvar"}
@@ -211,5 +223,5 @@ def crop_channels(parameters: np.ndarray, num_channels: int, parameters_per_chan
 
 def session_results(model: LFADS, session: Session, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Results with the read-out cropped to the session's channels."""
-    channels, per_channel = session.train.data.shape[2], model.observation.num_parameters
+    channels, per_channel = session.train.target.shape[2], model.observation.num_parameters
     return results | {"output_dist_params": crop_channels(results["output_dist_params"], channels, per_channel)}

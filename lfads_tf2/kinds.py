@@ -21,7 +21,7 @@ from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
 from lfads_tf2.training import checkpoints, fit_log
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
-from lfads_tf2.types import ModelSpec, Session, SessionShape
+from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
 log = logging.getLogger("lfads_tf2")
 
@@ -71,12 +71,18 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembere
         session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
         if model.injects_ext_input:
             rows = np.arange(hp.batch_size) % len(trials.data)
-            ext_input, source = trials.ext_input[rows], f"first {len(set(rows))} training trials of {session.name}"
+            ext_input, source = (
+                trials.ext_input[rows][:, model.first_bin :],
+                f"first {len(set(rows))} training trials of {session.name}",
+            )
             log.info("The external inputs of the samples are those of the %s.", source)
         run = Inference(model, max(hp.seed, 0), loaded.step)
         samples = run.prior_sample(order[session.name], hp.batch_size, ext_input)
     path = results.runs_path(_make_folder(hp), hp.output_filename_stem, "prior_sample")
-    attributes = _attributes(hp, session, loaded.step, None) | {"read_out_of_session": session.name, "ext_input_from": source}
+    attributes = _attributes(hp, session, loaded.step, None) | {
+        "read_out_of_session": session.name,
+        "ext_input_from": source,
+    }
     results.write_runs(path, session_results(model, session, samples), attributes)
     log.info("Wrote %s", path)
 
@@ -119,7 +125,8 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
                 })  # fmt: skip
                 inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
-                attributes = _attributes(hp, session, loaded.step, samples) | _against_truth(hp, session, half, trials, inferred)
+                attributes = _attributes(hp, session, loaded.step, samples)
+                attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)
                 # The spread is for the figures: the file has the original's keys and no others.
                 results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
                 log.info("Wrote %s", path)
@@ -128,7 +135,7 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
         _report(folder, hp, sessions, found)
 
 
-def _against_truth(hp, session: Session, half: str, trials, inferred) -> dict[str, float]:
+def _against_truth(session: Session, half: str, trials: Trials, inferred) -> dict[str, float]:
     """How well the inferred rates match the truth, printed and stored where the truth is known."""
     if trials.truth is None:
         return {}
@@ -151,6 +158,7 @@ def _attributes(hp: HyperParameters, session: Session, step: int, samples: int |
         "checkpoint_step": step,
         "program": f"lfads_tf2 {__version__}",
         "bin_width_ms": session.bin_width_ms,
+        "first_bin": hp.ic_enc_seq_len or None,
     }
 
 
@@ -163,11 +171,18 @@ def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> Mode
     if memory is None or not memory.sessions:
         return spec
     data = {shape.name: shape.num_channels for shape in spec.sessions}
+    encoded = {shape.name: shape.encoded_channels for shape in spec.sessions}
     alone = len(memory.sessions) == len(data) == 1
-    if alone and list(memory.sessions.values()) == list(data.values()):
+    same = list(memory.sessions.values()) == list(data.values())
+    if alone and same and list(memory.encoded.values()) == list(encoded.values()):
         # One session without partners may be called anything.
         return spec
     wrong = [
+        f"session {name}: the encoders read {channels} channels in the data and {memory.encoded[name]} in the model"
+        for name, channels in encoded.items()
+        if memory.encoded.get(name, channels) != channels
+    ]
+    wrong += [
         f"session {name} has {channels} channels, the model "
         + (f"has {memory.sessions[name]}" if name in memory.sessions else "does not know it")
         for name, channels in data.items()
@@ -184,7 +199,14 @@ def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> Mode
             + "\n  ".join(wrong) + "\nGive the data it was trained on, or train in a new --lfads_save_dir."
         )  # fmt: skip
     aligned = {shape.name: shape.has_alignment for shape in spec.sessions} | memory.aligned
-    shapes = tuple(SessionShape(name, channels, aligned.get(name, False)) for name, channels in memory.sessions.items())
+    shares = {shape.name: shape.observed_share for shape in spec.sessions}
+    shapes = tuple(
+        SessionShape(
+            name, channels, aligned.get(name, False),
+            None if memory.encoded[name] == channels else memory.encoded[name], shares.get(name, 1.0),
+        )
+        for name, channels in memory.sessions.items()
+    )  # fmt: skip
     return dataclasses.replace(spec, sessions=shapes)
 
 
@@ -234,7 +256,8 @@ def _make_folder(hp: HyperParameters) -> Path:
 def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session], step: int) -> None:
     channels = {shape.name: shape.num_channels for shape in spec.sessions}
     aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
-    text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps)
+    encoded = {shape.name: shape.num_encoded for shape in spec.sessions if shape.num_encoded is not None}
+    text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps, encoded)
     write_text(folder / f"hyperparameters-{step}.txt", text)
 
 
@@ -242,6 +265,11 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: d
     path = folder / f"{hp.csv_log}.csv"
     log_columns = fit_log.read(path) if path.exists() else None
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
+    if hp.ic_enc_seq_len:
+        sessions = [
+            s._replace(**{n: t and t.from_bin(hp.ic_enc_seq_len) for n, t in (("train", s.train), ("valid", s.valid))})
+            for s in sessions
+        ]
     try:
         written = write_report(folder, sessions, found, log_columns, checkpoints.step_of(lowest) if lowest else None)
     except Exception:

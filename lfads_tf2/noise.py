@@ -54,9 +54,9 @@ def draw_masks(spec: ModelSpec, num_trials: int, seed, keep_prob) -> Masks:
     if isinstance(keep_prob, (int, float)) and keep_prob == 1:
         return Masks()
     sequence = [spec.num_steps, num_trials]
-    shapes = {"data": [*sequence, spec.max_channels], "gen_out": [*sequence, hp.gen_dim]}
+    shapes = {"data": [spec.data_steps, num_trials, spec.max_encoded], "gen_out": [*sequence, hp.gen_dim]}
     if hp.ext_input_dim:
-        shapes["ext_input"] = [*sequence, hp.ext_input_dim]
+        shapes["ext_input"] = [spec.first_bin + spec.num_steps, num_trials, hp.ext_input_dim]
     if hp.ic_dim:
         shapes["ic_code"] = [num_trials, 2 * hp.ic_enc_dim]
     if hp.co_dim:

@@ -56,11 +56,12 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
 
     Args:
         model: for its priors and observation model.
-        batch: the data, T x B x D; channels beyond the session's own are left out.
+        batch: the data, T x B x D; channels beyond the session's own, and bins before the decoder's first, are left
+            out.
         outputs: of the model for that batch.
         co_sample: T x B x U, sample of the inferred inputs at which their KL is estimated; None without a controller.
     """
-    log_prob = model.observation.log_prob(batch.data, outputs.parameters)
+    log_prob = entry_log_prob(model, batch, outputs)
     widths = [session.num_channels for session in model.spec.sessions]
     if min(widths) < max(widths):
         log_prob *= tf.sequence_mask(tf.gather(widths, batch.session), max(widths), tf.float32)
@@ -74,6 +75,20 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
     if co_sample is not None:
         kl_co = kl_inferred_inputs(model.co_prior, co_sample, outputs.decoded.co_mean, outputs.decoded.co_logvar)
     return TrialTerms(log_likelihood, kl_ic, kl_co)
+
+
+def entry_log_prob(model: LFADS, batch: Batch, outputs: Outputs):
+    """ln p(x|z) of each entry, T x B x D, with the weights and the stopped gradients that the batch asks for."""
+    target, counted, flow = (
+        value if value is None else value[model.first_bin :]
+        for value in (batch.data if batch.target is None else batch.target, batch.counted, batch.flow)
+    )
+    log_prob = model.observation.log_prob(target, outputs.parameters)
+    if counted is not None:
+        log_prob *= counted
+    if flow is not None:
+        log_prob = flow * log_prob + tf.stop_gradient((1.0 - flow) * log_prob)
+    return log_prob
 
 
 def is_off(scale) -> bool:

@@ -99,13 +99,13 @@ class _Half:
                 f"output_dist_params of {where} must be trials x bins x channels with at most {len(trials.data)} "
                 f"trials (those of the data), got shape {given.shape}"
             )
-        gaussian = np.asarray(trials.data).dtype.kind == "f" and given.shape[2] == 2 * trials.data.shape[2]
+        gaussian = trials.data.dtype.kind == "f" and given.shape[2] == 2 * trials.target.shape[2]
         self.scale = plots.Scale(session.bin_width_ms, gaussian)
         rates = given[:, :, : given.shape[2] // 2] if gaussian else given
-        # A model may reconstruct more channels and bins than the encoders saw; the common ones come first in both.
-        self.count, bins, channels = np.minimum(rates.shape, trials.data.shape)
+        # What is left out at the end of either is not shown.
+        self.count, bins, channels = np.minimum(rates.shape, trials.target.shape)
         part = np.s_[: self.count, :bins, :channels]
-        self.rates, self.data = rates[part], np.asarray(trials.data)[part]
+        self.rates, self.data = rates[part], np.asarray(trials.target)[part]
         self.truth = None if trials.truth is None else np.asarray(trials.truth)[part]
         self.conditions = None if trials.conditions is None else np.asarray(trials.conditions)[: self.count]
         self.result = result

@@ -72,13 +72,19 @@ def blocks(dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
         yield start, block.astype(np.float32) if block.dtype == np.float16 else block
 
 
-def read_counts(file: SessionFile, dataset: h5py.Dataset) -> np.ndarray | None:
-    """Spike counts a bin in the smallest of uint8, uint16, uint32 that holds them; None if any is no count."""
-    key = name_of(dataset)
+def read_counts(file: SessionFile, dataset: h5py.Dataset, missing: bool = False) -> np.ndarray | None:
+    """Spike counts a bin in the smallest of uint8, uint16, uint32 that holds them; None if any is no count.
+
+    ``missing``: NaN is allowed and stands for "not observed"; where there is any, the counts come as float32.
+    """
+    key, unobserved = name_of(dataset), []
     not_finite, negative, fractional, too_large = (_Found() for _ in range(4))
     counts: np.ndarray | None = np.empty(dataset.shape, np.uint8)
     for start, block in blocks(dataset):
         if block.dtype.kind == "f":
+            if missing:
+                unobserved.append(np.isnan(block))
+                block = np.where(unobserved[-1], 0, block)
             finite = np.isfinite(block)
             not_finite.add(~finite, block, start)
             fractional.add(finite & (np.floor(block) != block), block, start)
@@ -110,11 +116,16 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset) -> np.ndarray | None:
         )
     if too_large.number:
         file.complain(key, f"count above {COUNT_LIMIT - 1}: {too_large}; these cannot be spike counts a bin")
+    if counts is not None and any(block.any() for block in unobserved):
+        counts = counts.astype(np.float32)
+        counts[np.concatenate(unobserved)] = np.nan
     return counts
 
 
-def read_values(file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS) -> np.ndarray | None:
-    """Finite values as float32; None if there are others."""
+def read_values(
+    file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS, missing: bool = False
+) -> np.ndarray | None:
+    """Finite values as float32; None if there are others. ``missing``: NaN is allowed too."""
     not_finite, too_large = _Found(axes), _Found(axes)
     values = np.empty(dataset.shape, np.float32)
     for start, block in blocks(dataset):
@@ -123,7 +134,7 @@ def read_values(file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS) 
             stored[...] = block
         if block.dtype.kind == "f" and not np.isfinite(stored).all():
             finite = np.isfinite(block)
-            not_finite.add(~finite, block, start)
+            not_finite.add(~finite & ~np.isnan(block) if missing else ~finite, block, start)
             too_large.add(finite & ~np.isfinite(stored), block, start)
     _complain_of_values(file, name_of(dataset), not_finite)
     if too_large.number:
@@ -134,7 +145,9 @@ def read_values(file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS) 
 def _complain_of_values(file: SessionFile, key: str, not_finite: _Found) -> None:
     if not_finite.number:
         file.complain(
-            key, f"NaN or infinity: {not_finite}; every bin needs a value: fill the gaps or leave these trials out"
+            key,
+            f"NaN or infinity: {not_finite}; every bin needs a value: fill the gaps or leave these trials out "
+            "(--augmentations=selective_backprop takes NaN for entries that were not observed)",
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.model.lfads import Batch
-from lfads_tf2.types import Trials
+from lfads_tf2.types import ModelSpec, Trials
 
 
 class ResidentTrials(tf.Module):
@@ -16,19 +16,29 @@ class ResidentTrials(tf.Module):
         halves: one Trials a session, in the order of the model's sessions.
         max_channels: width of the stack.
         ext_input_dim: external inputs that the model uses; 0 leaves them out.
+        target_channels: width of what is reconstructed where that is not the data themselves; None: it is.
+        observed_shares: where some of it is NaN, not observed, the share of each session that is: the observed
+            entries weigh as much more. None: all is observed.
     """
 
-    def __init__(self, halves: list[Trials | None], max_channels: int, ext_input_dim: int):
+    def __init__(
+        self,
+        halves: list[Trials | None],
+        max_channels: int,
+        ext_input_dim: int,
+        target_channels: int | None = None,
+        observed_shares: list[float] | None = None,
+    ):
         super().__init__()
         present = [half for half in halves if half is not None]
-        dtype = np.result_type(*(half.data.dtype for half in present))
-        padded = [
-            np.pad(half.data, ((0, 0), (0, 0), (0, max_channels - half.data.shape[2]))).astype(dtype, copy=False)
-            for half in present
-        ]
+        self._data = _stack([half.data for half in present], max_channels)
+        self._target = self._shares = None
+        if target_channels is not None:
+            self._target = _stack([half.target for half in present], target_channels)
+        if observed_shares is not None:
+            self._shares = tf.constant(observed_shares, tf.float32)
         self.counts = [0 if half is None else len(half.data) for half in halves]
         self._starts = tf.constant(np.cumsum([0, *self.counts[:-1]]), tf.int32)
-        self._data = tf.constant(np.concatenate(padded))
         self._ext_input = None
         if ext_input_dim:
             self._ext_input = tf.constant(np.concatenate([half.ext_input for half in present]), tf.float32)
@@ -40,4 +50,27 @@ class ResidentTrials(tf.Module):
         ext_input = None
         if self._ext_input is not None:
             ext_input = tf.transpose(tf.gather(self._ext_input, rows), [1, 0, 2])
-        return Batch(data, ext_input, session)
+        batch = Batch(data, ext_input, session)
+        if self._target is None:
+            return batch
+        target = tf.transpose(tf.cast(tf.gather(self._target, rows), tf.float32), [1, 0, 2])
+        if self._shares is None:
+            return batch._replace(target=target)
+        observed = ~tf.math.is_nan(target)
+        weights = tf.cast(observed, tf.float32) / tf.gather(self._shares, session)
+        return batch._replace(target=tf.where(observed, target, 0.0), counted=weights)
+
+
+def _stack(arrays: list[np.ndarray], channels: int) -> tf.Tensor:
+    """All trials in one array of one type, padded to so many channels."""
+    dtype = np.result_type(*arrays)
+    return tf.constant(np.concatenate([
+        np.pad(array, ((0, 0), (0, 0), (0, channels - array.shape[2]))).astype(dtype, copy=False) for array in arrays
+    ]))  # fmt: skip
+
+
+def resident_trials(spec: ModelSpec, halves: list[Trials | None]) -> ResidentTrials:
+    """The trials of the sessions of a model, as it needs them."""
+    shares = [session.observed_share for session in spec.sessions] if spec.partly_observed else None
+    target = spec.max_channels if spec.separate_target else None
+    return ResidentTrials(halves, spec.max_encoded, spec.hyperparameters.ext_input_dim, target, shares)

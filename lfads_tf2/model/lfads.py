@@ -22,9 +22,12 @@ from lfads_tf2.types import DecoderInputs, DecoderOutputs, ModelSpec
 class Batch(NamedTuple):
     """Trials of one session, time-major."""
 
-    data: tf.Tensor  # T x B x D float32, padded to the widest session
+    data: tf.Tensor  # T x B x D float32, padded to the widest session: what the encoders read
     ext_input: tf.Tensor | None  # T x B x I
     session: tf.Tensor  # scalar int32, index of the session
+    target: tf.Tensor | None = None  # T' x B x D' float32, what is reconstructed, from the first bin on; None: the data
+    counted: tf.Tensor | None = None  # T' x B x D', weight of each entry in the cost; None: all count
+    flow: tf.Tensor | None = None  # T' x B x D', share of each entry's cost that sends a gradient; None: all do
 
 
 class Masks(NamedTuple):
@@ -80,23 +83,24 @@ class LFADS(keras.Model):
         for_training: False keeps nothing for gradients, which the kernels need much memory for.
     """
 
-    def __init__(
-        self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs
-    ):
+    def __init__(self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs):
         super().__init__(**kwargs)
         hp, init = spec.hyperparameters, WeightInit(seed)
         self.spec = spec
         self.causal, self.has_controller = hp.do_causal_controller, hp.co_dim > 0
         self.encodes_ext_input = hp.ext_input_dim > 0 and not hp.inject_ext_input_to_gen
         self.injects_ext_input = hp.ext_input_dim > 0 and hp.inject_ext_input_to_gen
-        self.num_ic_steps = min(hp.num_steps_for_gen_ic, spec.num_steps)
+        self.first_bin = spec.first_bin
+        self.num_ic_steps = self.first_bin or min(hp.num_steps_for_gen_ic, spec.data_steps)
         self.read_in = make_read_in(spec, init)
-        width = spec.max_channels if self.read_in is None else hp.factors_dim
+        width = spec.max_encoded if self.read_in is None else hp.factors_dim
         width += hp.ext_input_dim if self.encodes_ext_input else 0
         self.scan_options = {"clip": hp.cell_clip_value, "native": native, "save_for_gradient": for_training}
         scale = hp.cell_weight_scale
         if hp.ic_dim > 0:
-            self.ic_encoder = BidirectionalEncoder(width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder")
+            self.ic_encoder = BidirectionalEncoder(
+                width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder"
+            )
             self.post_g0_mean = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_mean")
             self.post_g0_logvar = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_logvar")
             self.ic_prior = InitialConditionPrior(hp, name="prior_g0")
@@ -123,7 +127,7 @@ class LFADS(keras.Model):
         data = batch.data if masks.data is None else batch.data * masks.data
         x = data if self.read_in is None else self.read_in(data, batch.session)
         if self.encodes_ext_input:
-            x = tf.concat([x, ext_input], axis=-1)
+            x = tf.concat([x, ext_input[: x.shape[0]]], axis=-1)
         ic_forward = ic_reverse = ci_forward = ci_reverse = mean = logvar = None
         if hp.ic_dim > 0:
             ic_forward, ic_reverse = self.ic_encoder(x[: self.num_ic_steps])
@@ -133,15 +137,21 @@ class LFADS(keras.Model):
             if hp.ic_post_var_min > 0:
                 logvar = tf.math.log(tf.exp(logvar) + hp.ic_post_var_min)
         if self.has_controller:
-            ci_forward, ci_reverse = self.ci_encoder(x)
+            ci_forward, ci_reverse = self.ci_encoder(x[self.first_bin :])
+        if self.first_bin and ext_input is not None:
+            ext_input = ext_input[self.first_bin :]
         return Encoding(ic_forward, ic_reverse, ci_forward, ci_reverse, mean, logvar, ext_input, tf.shape(x)[1])
 
     def controller_code(self, encoding: Encoding):
-        """T x B x (2C or C): forward encoding of ``lag`` bins ago, reverse encoding of ``lag`` bins ahead, else 0."""
-        lag, num_steps = self.spec.hyperparameters.controller_input_lag, self.spec.num_steps
-        shifted = [tf.pad(encoding.ci_forward[: num_steps - lag], [[lag, 0], [0, 0], [0, 0]])]
+        """T x B x (2C or C): forward encoding of ``lag`` bins ago, reverse encoding of ``lag`` bins ahead, else 0.
+
+        Beyond the encoded bins all is 0: what is predicted there comes from the generator's own dynamics.
+        """
+        lag, encoded = self.spec.hyperparameters.controller_input_lag, self.spec.data_steps - self.first_bin
+        beyond = self.spec.num_steps - encoded
+        shifted = [tf.pad(encoding.ci_forward[: encoded - lag], [[lag, beyond], [0, 0], [0, 0]])]
         if not self.causal:
-            shifted.append(tf.pad(encoding.ci_reverse[lag:], [[0, lag], [0, 0], [0, 0]]))
+            shifted.append(tf.pad(encoding.ci_reverse[lag:], [[0, lag + beyond], [0, 0], [0, 0]]))
         return tf.concat(shifted, axis=-1)
 
     def decode(self, encoding: Encoding, session, noise: Noise, masks: Masks = Masks()) -> Outputs:  # noqa: B008

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.data.batches import epoch_batches, validation_batches
-from lfads_tf2.data.resident import ResidentTrials
+from lfads_tf2.data.resident import resident_trials
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.training import checkpoints
@@ -57,11 +57,10 @@ class Trainer:
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
         self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
-        width = model.spec.max_channels
-        self.train_trials = ResidentTrials([s.train for s in sessions], width, hp.ext_input_dim)
+        self.train_trials = resident_trials(model.spec, [s.train for s in sessions])
         self.valid_trials = None
         if any(s.valid is not None for s in sessions):
-            self.valid_trials = ResidentTrials([s.valid for s in sessions], width, hp.ext_input_dim)
+            self.valid_trials = resident_trials(model.spec, [s.valid for s in sessions])
             self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
         self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile)
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
@@ -177,12 +176,8 @@ class Trainer:
         """Learning rate, log line and checkpoints after an epoch; returns the line."""
         state, hp = self.state, self.hp
         train = EpochCosts(*(float(term) for term in (result.costs.total, result.costs.recon, result.costs.kl)))
-        line = format_line(
-            state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight
-        )
-        lowest = valid is not None and is_lowest_validation(
-            state, hp, result.kl_weight, result.l2_weight, valid.total
-        )
+        line = format_line(state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight)
+        lowest = valid is not None and is_lowest_validation(state, hp, result.kl_weight, result.l2_weight, valid.total)
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
         update_learning_rate(state, hp, train.total)
         state.epoch += 1
