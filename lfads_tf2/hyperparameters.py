@@ -7,12 +7,26 @@ the dataclass below. Nothing here imports TensorFlow, so a wrong value is refuse
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params")
 
 # Large enough for "no limit", and the value that existing run-manager scripts pass for it.
 NO_LIMIT = 4294967295
+
+
+# Augmentations in the order in which they are applied when none is given, and the setting that switches each on.
+AUGMENTATIONS = {
+    "spike_jitter": "temporal_spike_jitter_width",
+    "temporal_shift": "temporal_shift_std",
+    "sample_validation": "sv_rate",
+    "selective_backprop": None,
+    "coordinated_dropout": "cd_rate",
+}
+
+# A user's own part: module:Class.
+OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def _hp(default: Any, help_text: str, section: str, **facts: Any) -> Any:
@@ -93,6 +107,7 @@ class HyperParameters:
     learning_rate_n_to_compare: int = _hp(6, "the rate falls when the cost is above those of this many last epochs", "optimisation", unit="epochs", minimum=1)
     learning_rate_stop: float = _hp(1e-5, "training ends below this rate", "optimisation", above=0, tuned="sometimes")
     max_epochs: int = _hp(0, "training ends after so many epochs even if the rate is not yet low; 0: no limit", "optimisation", unit="epochs", minimum=0)
+    loss_scale: float = _hp(1.0, "the whole cost is multiplied by this before its gradient is clipped", "optimisation", above=0)
     max_grad_norm: float = _hp(200.0, "gradients are scaled down to this global norm", "optimisation", above=0)
     do_reset_learning_rate: bool = _hp(False, "go back to learning_rate_init when training is resumed", "optimisation")
     do_train_io_only: bool = _hp(False, "train read-in and read-out only", "optimisation")
@@ -101,10 +116,17 @@ class HyperParameters:
 
     # Against over- and underfitting
     keep_prob: float = _hp(0.95, "dropout keeps each entry with this probability", "regularisation", above=0, maximum=1, tuned="often")
-    augmentations: str = _hp("", "augmentations of the training trials, by name and in order, with commas between", "regularisation")
+    augmentations: str = _hp("", "augmentations of the training trials in order, with commas between: spike_jitter, temporal_shift, sample_validation, selective_backprop, coordinated_dropout, or a class of yours, module:Class; empty: those whose own setting is above 0", "regularisation")
+    cd_rate: float = _hp(0.0, "coordinated dropout: entries leave the encoders' input with this probability, and only they train the model; 0: off", "regularisation", minimum=0, below=1, tuned="often")
+    cd_pass_rate: float = _hp(0.0, "coordinated dropout: share of the entries left in that train the model too", "regularisation", minimum=0, maximum=1)
+    temporal_shift_std: float = _hp(0.0, "standard deviation of a random shift of each channel in each training trial; 0: off", "regularisation", unit="bins", minimum=0)
+    temporal_shift_max: int = _hp(6, "largest such shift", "regularisation", unit="bins", minimum=1)
+    sv_rate: float = _hp(0.0, "sample validation: share of all entries that is never trained on and scored apart; 0: off", "regularisation", minimum=0, below=1)
     temporal_spike_jitter_width: int = _hp(0, "training spikes move by up to this many bins", "regularisation", unit="bins", minimum=0, tuned="sometimes")
     l2_gen_scale: float = _hp(500.0, "L2 penalty of the generator's recurrent weights", "regularisation", minimum=0, tuned="often")
     l2_con_scale: float = _hp(500.0, "L2 penalty of the controller's recurrent weights", "regularisation", minimum=0, tuned="often")
+    l2_ic_enc_scale: float = _hp(0.0, "L2 penalty of the initial-condition encoders' recurrent weights", "regularisation", minimum=0)
+    l2_ci_enc_scale: float = _hp(0.0, "L2 penalty of the controller-input encoders' recurrent weights", "regularisation", minimum=0)
     l2_start_step: int = _hp(0, "training step at which the L2 penalty starts to rise", "regularisation", unit="steps", minimum=0)
     l2_increase_steps: int = _hp(900, "steps over which the L2 penalty rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
     kl_ic_weight: float = _hp(1.0, "weight of the initial condition's KL cost", "regularisation", minimum=0, tuned="sometimes")
@@ -116,8 +138,9 @@ class HyperParameters:
 
 
 def augmentation_names(hp: HyperParameters) -> tuple[str, ...]:
-    """The augmentations of training in their order."""
-    return tuple(part.strip() for part in hp.augmentations.split(",") if part.strip())
+    """The augmentations of training in their order: those named, or else those that their own setting switches on."""
+    named = tuple(part.strip() for part in hp.augmentations.split(",") if part.strip())
+    return named or tuple(name for name, switch in AUGMENTATIONS.items() if switch and getattr(hp, switch))
 
 
 def declared() -> dict[str, dataclasses.Field]:
@@ -147,6 +170,28 @@ def value_problem(name: str, value: Any) -> str | None:
         if fact in facts and not (holds(facts[fact]) and abs(value) < float("inf")):
             return f"--{name} must be {words} {facts[fact]}, got {value!r}"
     return None
+
+
+def _augmentation_problems(hp: HyperParameters) -> list[str]:
+    names, found = augmentation_names(hp), []
+    for name in names:
+        if name not in AUGMENTATIONS and not OWN_PART.fullmatch(name):
+            found.append(f"--augmentations must name {', '.join(AUGMENTATIONS)} or a class, module:Class, got {name!r}")
+        elif AUGMENTATIONS.get(name) and not getattr(hp, AUGMENTATIONS[name]):
+            found.append(f"--augmentations names {name}, but --{AUGMENTATIONS[name]} is 0; set it, or leave {name} out")
+    if len(set(names)) < len(names):
+        found.append(f"--augmentations names something twice, got {hp.augmentations!r}; name each once")
+    for name, switch in AUGMENTATIONS.items():
+        if switch and getattr(hp, switch) and name not in names:
+            found.append(f"--{switch} is {getattr(hp, switch)}, but --augmentations does not name {name}; add it")
+    moving = [name for name in ("spike_jitter", "temporal_shift") if name in names]
+    if moving and "selective_backprop" in names:
+        found.append(
+            f"--augmentations: {moving[0]} moves entries and selective_backprop fixes which are observed; use one"
+        )
+    if hp.cd_pass_rate and not hp.cd_rate:
+        found.append("--cd_pass_rate is a part of coordinated dropout: it needs --cd_rate above 0")
+    return found
 
 
 def problems(hp: HyperParameters) -> list[str]:
@@ -179,6 +224,7 @@ def problems(hp: HyperParameters) -> list[str]:
         )
     if hp.output_dist != "poisson" and hp.temporal_spike_jitter_width:
         found.append("--temporal_spike_jitter_width moves spikes: it needs --output_dist=poisson, or 0")
+    found += _augmentation_problems(hp)
     for name in ("checkpoint_name", "csv_log"):
         if not getattr(hp, name) or "/" in getattr(hp, name):
             found.append(f"--{name} must be a file name without folders, got {getattr(hp, name)!r}")

@@ -130,7 +130,9 @@ class Inference(tf.Module):
         if model.has_controller and not push_mean:
             arrays["squared_inputs"] = tf.square(arrays["controller_outputs"])
         means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}
-        per_sample = {key: tf.reshape(value, [num_trials, samples]) for key, value in terms._asdict().items()}
+        per_sample = {
+            key: tf.reshape(value, [num_trials, samples]) for key, value in terms._asdict().items() if value is not None
+        }
         hp = model.spec.hyperparameters
         extra = fixed.total - fixed.recon - ramps(hp, self.step).kl * fixed.kl
         per_sample["extra"] = tf.fill([num_trials, samples], extra)
@@ -172,9 +174,7 @@ class _Repeat:
         return None if value is None else tf.repeat(value, self.samples, axis=axis)
 
     def batch(self, batch: Batch) -> Batch:
-        along = {
-            name: self._along(1, getattr(batch, name)) for name in ("data", "ext_input", "target", "counted", "flow")
-        }
+        along = {name: self._along(1, getattr(batch, name)) for name in ("data", "ext_input", "target", "counted")}
         return batch._replace(**along)
 
     def encoding(self, encoding: Encoding) -> Encoding:

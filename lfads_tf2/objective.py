@@ -17,6 +17,7 @@ class TrialTerms(NamedTuple):
     log_likelihood: tf.Tensor  # ln p(x|z), summed over bins and channels
     kl_ic: tf.Tensor  # before kl_ic_weight
     kl_co: tf.Tensor  # before kl_co_weight; estimated at one sample, may be negative
+    apart: tf.Tensor | None = None  # ln p(x|z) of the entries that are held out, scaled to all; None: there are none
 
 
 class Ramps(NamedTuple):
@@ -61,10 +62,8 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
         outputs: of the model for that batch.
         co_sample: T x B x U, sample of the inferred inputs at which their KL is estimated; None without a controller.
     """
-    log_prob = entry_log_prob(model, batch, outputs)
-    widths = [session.num_channels for session in model.spec.sessions]
-    if min(widths) < max(widths):
-        log_prob *= tf.sequence_mask(tf.gather(widths, batch.session), max(widths), tf.float32)
+    unweighted = unweighted_log_prob(model, batch, outputs)
+    log_prob = weighted(model, batch, unweighted)
     log_likelihood = tf.reduce_sum(log_prob, axis=[0, 2])
     kl_ic = kl_co = tf.zeros_like(log_likelihood)
     encoding = outputs.encoding
@@ -74,16 +73,25 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
         )
     if co_sample is not None:
         kl_co = kl_inferred_inputs(model.co_prior, co_sample, outputs.decoded.co_mean, outputs.decoded.co_logvar)
-    return TrialTerms(log_likelihood, kl_ic, kl_co)
+    apart = None
+    if batch.apart is not None:
+        apart = tf.reduce_sum(unweighted * batch.apart[model.first_bin :], axis=[0, 2])
+    return TrialTerms(log_likelihood, kl_ic, kl_co, apart)
 
 
-def entry_log_prob(model: LFADS, batch: Batch, outputs: Outputs):
-    """ln p(x|z) of each entry, T x B x D, with the weights and the stopped gradients that the batch asks for."""
-    target, counted, flow = (
-        value if value is None else value[model.first_bin :]
-        for value in (batch.data if batch.target is None else batch.target, batch.counted, batch.flow)
-    )
-    log_prob = model.observation.log_prob(target, outputs.parameters)
+def unweighted_log_prob(model: LFADS, batch: Batch, outputs: Outputs):
+    """ln p(x|z) of each entry, T x B x D, 0 in channels that the session does not have."""
+    target = batch.data if batch.target is None else batch.target
+    log_prob = model.observation.log_prob(target[model.first_bin :], outputs.parameters)
+    widths = [session.num_channels for session in model.spec.sessions]
+    if min(widths) < max(widths):
+        log_prob *= tf.sequence_mask(tf.gather(widths, batch.session), max(widths), tf.float32)
+    return log_prob
+
+
+def weighted(model: LFADS, batch: Batch, log_prob):
+    """The same with the weights and the stopped gradients that the batch asks for."""
+    counted, flow = (None if v is None else v[model.first_bin :] for v in (batch.counted, batch.flow))
     if counted is not None:
         log_prob *= counted
     if flow is not None:
@@ -96,16 +104,25 @@ def is_off(scale) -> bool:
     return isinstance(scale, (int, float)) and scale == 0
 
 
+def scaled_by(scale, value):
+    """scale · value, without a product where the scale is the number 1."""
+    return value if isinstance(scale, (int, float)) and scale == 1 else scale * value
+
+
 def l2_cost(model: LFADS, dials: Dials):
-    """Σ ½ scale ‖v‖² / Σ numel(v) over the recurrent matrices and biases of generator and controller; 0 if both are 0."""
-    sets = [(dials.l2_gen_scale, model.generator.cell.regularised)]
+    """Σ ½ scale ‖v‖² / Σ numel(v) over the recurrent matrices and biases of the regularised cells; 0 if none is."""
+    sets = [(dials.l2_gen_scale, [v.value for v in model.generator.cell.regularised])]
     if model.has_controller:
-        sets.append((dials.l2_con_scale, model.controller.cell.regularised))
+        sets.append((dials.l2_con_scale, [v.value for v in model.controller.cell.regularised]))
+    # The denominator counts both cells whatever their scale, as in the original; the encoders only if they are used.
+    if model.spec.hyperparameters.ic_dim and not is_off(dials.l2_ic_enc_scale):
+        sets.append((dials.l2_ic_enc_scale, model.ic_encoder.regularised))
+    if model.has_controller and not is_off(dials.l2_ci_enc_scale):
+        sets.append((dials.l2_ci_enc_scale, model.ci_encoder.regularised))
     if all(is_off(scale) for scale, _ in sets):
         return tf.constant(0.0)
-    # The denominator counts both cells whatever their scale, as in the original.
-    count = sum(variable.value.shape.num_elements() for _, variables in sets for variable in variables)
-    penalties = [scale * tf.nn.l2_loss(v.value) for scale, variables in sets if not is_off(scale) for v in variables]
+    count = sum(tensor.shape.num_elements() for _, tensors in sets for tensor in tensors)
+    penalties = [scale * tf.nn.l2_loss(t) for scale, tensors in sets if not is_off(scale) for t in tensors]
     return tf.add_n(penalties) / float(count)
 
 

@@ -106,6 +106,10 @@ class Dials(NamedTuple):
     kl_ic_weight: float
     kl_co_weight: float
     co_mean_corr_scale: float
+    l2_ic_enc_scale: float = 0.0
+    l2_ci_enc_scale: float = 0.0
+    cd_rate: float = 0.0
+    loss_scale: float = 1.0
 
     @classmethod
     def of(cls, hp: HyperParameters) -> Dials:

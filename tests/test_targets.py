@@ -18,7 +18,7 @@ from lfads_tf2.data.resident import resident_trials
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.model.lfads import LFADS
-from lfads_tf2.objective import entry_log_prob
+from lfads_tf2.objective import unweighted_log_prob
 from lfads_tf2.training.fit_log import read
 
 SIZES = {
@@ -125,10 +125,9 @@ def test_the_first_segment_serves_the_initial_condition_only(tmp_path):
     from scipy.stats import poisson
 
     expected = poisson.logpmf(batch.data.numpy()[4:], np.exp(log_rates))
-    np.testing.assert_allclose(entry_log_prob(model, batch, outputs), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(unweighted_log_prob(model, batch, outputs), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize(
     "settings",
     [{}, {"co_dim": 0}, {"ic_enc_seq_len": 3}, {"do_causal_controller": True, "controller_input_lag": 0},
@@ -136,17 +135,13 @@ def test_the_first_segment_serves_the_initial_condition_only(tmp_path):
      {"feedback_factors_or_rates": "rates"}, {"factors_dim": CHANNELS}, {"output_dist": "gaussian"}],
     ids=str,
 )  # fmt: skip
-def test_every_variant_trains_and_infers(tmp_path, settings, native):
+def test_every_variant_infers(tmp_path, settings):
     from lfads_tf2.model import native_ops
 
-    if native and not native_ops.available():
-        pytest.skip("no compiler")
     inputs = {f"{half}_ext_input": RANDOM.normal(size=(n, BINS, 2)) for half, n in TRIALS.items()}
     second(tmp_path / "data" / "one.h5", **inputs)
-    trainer_of(tmp_path, max_epochs=2, **settings).train()
-    assert np.all(np.isfinite(read(tmp_path / "run" / "fitlog.csv")["total_valid"]))
     sessions, spec = sessions_of(tmp_path / "data", **settings)
-    results = results_of(spec, sessions, native)
+    results = results_of(spec, sessions, native_ops.available())
     first = settings.get("ic_enc_seq_len", 0)
     width = 2 * CHANNELS if "output_dist" in settings else CHANNELS
     assert results["output_dist_params"].shape == (TRIALS["valid"], BINS - first, width)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lfads_tf2.data.errors import DataError, by, listing
-from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
 from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
 
@@ -32,6 +32,13 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
             f"--controller_input_lag={hp.controller_input_lag}: trials have only {min(steps.values())} bins, so the "
             "controller would never read the data; use a smaller lag, --controller_input_lag=1, or longer trials"
         )
+    moving = [name for name in ("spike_jitter", "temporal_shift") if name in augmentation_names(hp)]
+    for session in sessions if moving and hp.kind == "train" else ():
+        if session.train.recon is not None and not _is_nested(session.train):
+            found.append(
+                f"{session.path}: --augmentations: {moving[0]} moves target and encoders' data alike, so the encoders' "
+                "data must be the first bins and channels of the target; store them so, or leave it out"
+            )
     feeds_rates = hp.feedback_factors_or_rates == "rates" and hp.do_feed_factors_to_controller and hp.co_dim > 0
     if feeds_rates and len(sessions) > 1:
         found.append(

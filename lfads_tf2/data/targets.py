@@ -1,8 +1,9 @@
 """What is reconstructed where it is not simply what the encoders read: the second and the third dialect.
 
 Second: ``*_recon_data`` beside ``*_encod_data``, with the encoded channels first, and perhaps further channels
-(held-out neurons) and further bins (forward prediction). Third (Neural Latents Benchmark): ``*_spikes_heldin``, ``_heldout``,
-``_heldin_forward``, ``_heldout_forward``, which together are the target, with ``eval_spikes_*`` for validation.
+(held-out neurons) and further bins (forward prediction). Third (Neural Latents Benchmark): ``*_spikes_heldin``,
+``_heldout``, ``_heldin_forward``, ``_heldout_forward``, which together are the target, with ``eval_spikes_*`` for
+validation.
 """
 
 from __future__ import annotations

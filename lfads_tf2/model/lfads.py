@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     target: tf.Tensor | None = None  # T' x B x D' float32, what is reconstructed, from the first bin on; None: the data
     counted: tf.Tensor | None = None  # T' x B x D', weight of each entry in the cost; None: all count
     flow: tf.Tensor | None = None  # T' x B x D', share of each entry's cost that sends a gradient; None: all do
+    apart: tf.Tensor | None = None  # T' x B x D', weight of each entry that is held out and scored apart; None: none
 
 
 class Masks(NamedTuple):

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from lfads_tf2 import noise
+from lfads_tf2.augment import Augmenter
 from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.model.lfads import LFADS
-from lfads_tf2.objective import Costs, costs, ramps, trial_terms
+from lfads_tf2.objective import Costs, costs, ramps, scaled_by, trial_terms
 from lfads_tf2.training.optimizer import Adam, clip_gradients
 from lfads_tf2.types import Dials
 
@@ -54,8 +55,10 @@ class Epochs(tf.Module):
     ):
         super().__init__()
         self.model, self.optimizer, self.train_trials, self.valid_trials = model, optimizer, train, valid
+        self.valid_offset = sum(train.counts)
         self.seed, self.traces = seed, {"train": 0, "validate": 0}
         self.dials = dials or Dials.of(model.spec.hyperparameters)
+        self.augment = Augmenter(model.spec, seed, self.dials)
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
 
     def _gradients_of(self, batch, draws, masks, step, dials):
@@ -66,21 +69,20 @@ class Epochs(tf.Module):
             outputs = model(batch, draws, masks)
             terms = trial_terms(model, batch, outputs, outputs.decoded.u)
             cost = costs(model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials)
-        gradients = tape.gradient(cost.total, self.optimizer.targets, unconnected_gradients="zero")
+            scaled = scaled_by(dials.loss_scale, cost.total)
+        gradients = tape.gradient(scaled, self.optimizer.targets, unconnected_gradients="zero")
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         clipped, norm = clip_gradients(gradients, model.spec.hyperparameters.max_grad_norm)
         return cost, gradients, clipped, norm
 
     def _train_step(self, session, trials):
         spec, step = self.model.spec, self.optimizer.step.read_value()
-        hp, num_trials = spec.hyperparameters, trials.shape[0]
+        num_trials = trials.shape[0]
         batch = self.train_trials.batch(session, trials)
-        if hp.temporal_spike_jitter_width:
-            seed = noise.stream(self.seed, noise.TRAIN_JITTER, step)
-            batch = batch._replace(data=noise.jitter_spikes(batch.data, hp.temporal_spike_jitter_width, seed))
         draws = noise.draw_noise(spec, num_trials, noise.stream(self.seed, noise.TRAIN_NOISE, step))
         # Read here: a number stays a number, a variable becomes this step's value.
         dials = Dials(*(d if isinstance(d, (int, float)) else tf.convert_to_tensor(d) for d in self.dials))
+        batch = self.augment.train(batch, trials, step, dials)
         masks = noise.draw_masks(spec, num_trials, noise.stream(self.seed, noise.TRAIN_MASKS, step), dials.keep_prob)
         cost, gradients, clipped, norm = self._gradients(batch, draws, masks, step, dials)
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
@@ -132,7 +134,9 @@ class Epochs(tf.Module):
         sums, total_weight = Costs(zero, zero, zero, zero, zero), zero
         step = self.optimizer.step.read_value() - 1
         for index in tf.range(tf.shape(sessions)[0]):
-            batch = self.valid_trials.batch(sessions[index], tf.ensure_shape(trials[index], [num_trials]))
+            rows = tf.ensure_shape(trials[index], [num_trials])
+            # Other trials than those of training: the entries that are held out must not be shared between them.
+            batch = self.augment.validate(self.valid_trials.batch(sessions[index], rows), rows + self.valid_offset)
             seed = noise.stream(self.seed, noise.VALID_NOISE, step)
             seed = tf.random.experimental.stateless_fold_in(seed, index)
             outputs = self.model(batch, noise.draw_noise(spec, num_trials, seed))

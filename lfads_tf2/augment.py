@@ -1,0 +1,88 @@
+"""The augmentations of a run, in order: what is random is drawn here, before the model runs."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from lfads_tf2 import noise
+from lfads_tf2.hyperparameters import augmentation_names
+from lfads_tf2.model import augmentation
+from lfads_tf2.model.lfads import Batch
+from lfads_tf2.plugins import is_plugin, load_class
+from lfads_tf2.types import Dials, ModelSpec
+
+# What a user's class must have, see docs/own_parts.md.
+MEMBERS = ("draw", "apply")
+
+
+class Augmenter(tf.Module):
+    """Applies the augmentations that the hyperparameters name; none of them costs anything where it is not named.
+
+    Args:
+        spec: of the model.
+        seed: of every draw.
+        dials: a dial that is a tensor brings its augmentation in, whatever its value.
+    """
+
+    def __init__(self, spec: ModelSpec, seed: int, dials: Dials):
+        super().__init__()
+        self.spec, self.seed = spec, seed
+        self.names = list(augmentation_names(spec.hyperparameters))
+        if not isinstance(dials.cd_rate, (int, float)) and "coordinated_dropout" not in self.names:
+            self.names.append("coordinated_dropout")
+        self._own = {name: load_class(name, "augmentations", MEMBERS)(spec) for name in self.names if is_plugin(name)}
+
+    def train(self, batch: Batch, trials, step, dials: Dials) -> Batch:
+        """A training batch, augmented.
+
+        Args:
+            batch: of B trials.
+            trials: B indices of them within the session.
+            step: batches taken so far, which decides the draws.
+            dials: this step's.
+        """
+        for index, name in enumerate(self.names):
+            seed = noise.stream(self.seed, noise.TRAIN_AUGMENTATION + index, step)
+            if is_plugin(name):
+                batch = self._own[name].apply(batch, self._own[name].draw(batch, seed))
+            else:
+                batch = getattr(self, f"_{name}")(batch, trials, seed, dials, step)
+        return batch
+
+    def validate(self, batch: Batch, trials) -> Batch:
+        """A validation batch: only entries that are held out stay held out."""
+        if "sample_validation" in self.names:
+            return self._sample_validation(batch, trials, None, None, None)
+        return batch
+
+    def _coordinated_dropout(self, batch, trials, seed, dials, step):
+        seeds = tf.random.experimental.stateless_split(seed, 2)
+        rate = tf.convert_to_tensor(dials.cd_rate, tf.float32)
+        mask = noise.dropout_mask(batch.data.shape, 1.0 - rate, seeds[0])
+        passed = tf.zeros_like(mask)
+        pass_rate = self.spec.hyperparameters.cd_pass_rate
+        if pass_rate:
+            passed = tf.minimum(noise.dropout_mask(batch.data.shape, pass_rate, seeds[1]), 1.0)
+        return augmentation.coordinated_dropout(self.spec, batch, mask, passed, rate)
+
+    def _spike_jitter(self, batch, trials, seed, dials, step):
+        width, seed = (
+            self.spec.hyperparameters.temporal_spike_jitter_width,
+            noise.stream(self.seed, noise.TRAIN_JITTER, step),
+        )
+        return augmentation.moved(self.spec, batch, lambda counts: noise.jitter_spikes(counts, width, seed))
+
+    def _temporal_shift(self, batch, trials, seed, dials, step):
+        hp = self.spec.hyperparameters
+        channels = (batch.data if batch.target is None else batch.target).shape[2]
+        shifts = noise.draw_shifts(batch.data.shape[1], channels, hp.temporal_shift_std, hp.temporal_shift_max, seed)
+        return augmentation.moved(self.spec, batch, lambda values: augmentation.shifted(values, shifts))
+
+    def _sample_validation(self, batch, trials, seed, dials, step):
+        rate = self.spec.hyperparameters.sv_rate
+        chosen = noise.fixed_entries(self.seed, batch.session, trials, batch.data.shape, rate)
+        return augmentation.held_out(self.spec, batch, chosen, rate)
+
+    def _selective_backprop(self, batch, trials, seed, dials, step):
+        """Entries that were not observed are left out where the trials are taken from the data: nothing is random."""
+        return batch
