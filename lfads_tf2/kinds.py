@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import secrets
@@ -19,7 +20,7 @@ from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
-from lfads_tf2.training import checkpoints, fit_log
+from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
 from lfads_tf2.types import ModelSpec, Session, SessionShape
 
@@ -36,14 +37,16 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
     spec = _spec(hp, sessions, memory, subset_allowed=False)
-    with tf.device(device.name):
-        model = _new_model(spec, sessions, device.native)
+    strategy = replicas.strategy_for(device.num_gpus)
+    with tf.device(device.name) if strategy is None else contextlib.nullcontext():
+        with replicas.scope(strategy):
+            model = _new_model(spec, sessions, device.native)
         resumes = checkpoints.for_resume(Path(hp.lfads_save_dir)) is not None
         if hp.model_params_file and not resumes:
             _guarded(model_io.load_original, model, Path(hp.model_params_file))
         folder = _make_folder(hp)
         try:
-            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla)
+            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla, strategy=strategy)
             _write_hyperparameters(folder, spec, sessions, trainer.step)
             trainer.train()
         except TrainingFailed as error:

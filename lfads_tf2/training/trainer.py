@@ -62,6 +62,9 @@ class Trainer:
             self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
         width = model.spec.max_channels
         self.train_trials = place([s.train for s in sessions], width, hp.ext_input_dim)
+        shared_by = 1 if strategy is None else strategy.num_replicas_in_sync
+        if min(hp.batch_size, *self.train_trials.counts) % shared_by:
+            raise TrainingFailed(f"--batch_size must be a multiple of the {shared_by} GPUs that share it; lower it")
         self.valid_trials = None
         if any(s.valid is not None for s in sessions):
             self.valid_trials = place([s.valid for s in sessions], width, hp.ext_input_dim)
