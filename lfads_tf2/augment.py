@@ -22,22 +22,23 @@ class Augmenter(tf.Module):
         spec: of the model.
         seed: of every draw.
         dials: a dial that is a tensor brings its augmentation in, whatever its value.
+        first_valid: added to the numbers of validation trials.
     """
 
-    def __init__(self, spec: ModelSpec, seed: int, dials: Dials):
+    def __init__(self, spec: ModelSpec, seed: int, dials: Dials, first_valid: int = 0):
         super().__init__()
+        self.first_valid = first_valid
         self.spec, self.seed = spec, seed
         self.names = list(augmentation_names(spec.hyperparameters))
         if not isinstance(dials.cd_rate, (int, float)) and "coordinated_dropout" not in self.names:
             self.names.append("coordinated_dropout")
         self._own = {name: load_class(name, "augmentations", MEMBERS)(spec) for name in self.names if is_plugin(name)}
 
-    def train(self, batch: Batch, trials, step, dials: Dials) -> Batch:
+    def train(self, batch: Batch, step, dials: Dials) -> Batch:
         """A training batch, augmented.
 
         Args:
             batch: of B trials.
-            trials: B indices of them within the session.
             step: batches taken so far, which decides the draws.
             dials: this step's.
         """
@@ -46,16 +47,16 @@ class Augmenter(tf.Module):
             if is_plugin(name):
                 batch = self._own[name].apply(batch, self._own[name].draw(batch, seed))
             else:
-                batch = getattr(self, f"_{name}")(batch, trials, seed, dials, step)
+                batch = getattr(self, f"_{name}")(batch, seed, dials, step)
         return batch
 
-    def validate(self, batch: Batch, trials) -> Batch:
+    def validate(self, batch: Batch) -> Batch:
         """A validation batch: only entries that are held out stay held out."""
         if "sample_validation" in self.names:
-            return self._sample_validation(batch, trials, None, None, None)
+            return self._held_out(batch, batch.trials + self.first_valid)
         return batch
 
-    def _coordinated_dropout(self, batch, trials, seed, dials, step):
+    def _coordinated_dropout(self, batch, seed, dials, step):
         seeds = tf.random.experimental.stateless_split(seed, 2)
         rate = tf.convert_to_tensor(dials.cd_rate, tf.float32)
         mask = noise.dropout_mask(batch.data.shape, 1.0 - rate, seeds[0])
@@ -65,24 +66,27 @@ class Augmenter(tf.Module):
             passed = tf.minimum(noise.dropout_mask(batch.data.shape, pass_rate, seeds[1]), 1.0)
         return augmentation.coordinated_dropout(self.spec, batch, mask, passed, rate)
 
-    def _spike_jitter(self, batch, trials, seed, dials, step):
+    def _spike_jitter(self, batch, seed, dials, step):
         width, seed = (
             self.spec.hyperparameters.temporal_spike_jitter_width,
             noise.stream(self.seed, noise.TRAIN_JITTER, step),
         )
         return augmentation.moved(self.spec, batch, lambda counts: noise.jitter_spikes(counts, width, seed))
 
-    def _temporal_shift(self, batch, trials, seed, dials, step):
+    def _temporal_shift(self, batch, seed, dials, step):
         hp = self.spec.hyperparameters
         channels = (batch.data if batch.target is None else batch.target).shape[2]
         shifts = noise.draw_shifts(batch.data.shape[1], channels, hp.temporal_shift_std, hp.temporal_shift_max, seed)
         return augmentation.moved(self.spec, batch, lambda values: augmentation.shifted(values, shifts))
 
-    def _sample_validation(self, batch, trials, seed, dials, step):
+    def _sample_validation(self, batch, seed, dials, step):
+        return self._held_out(batch, batch.trials)
+
+    def _held_out(self, batch, trials):
         rate = self.spec.hyperparameters.sv_rate
         chosen = noise.fixed_entries(self.seed, batch.session, trials, batch.data.shape, rate)
         return augmentation.held_out(self.spec, batch, chosen, rate)
 
-    def _selective_backprop(self, batch, trials, seed, dials, step):
+    def _selective_backprop(self, batch, seed, dials, step):
         """Entries that were not observed are left out where the trials are taken from the data: nothing is random."""
         return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -18,36 +19,52 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def configure(hp: HyperParameters) -> str:
-    """Sets threads and memory growth, and returns the name of the device to run on.
+class Device(NamedTuple):
+    """Where and how a command computes."""
+
+    name: str  # for tf.device
+    native: bool  # the loops over time run in the compiled CPU kernels
+    xla: bool  # the training step is compiled with XLA
+    num_gpus: int  # GPUs that share each training batch; 0 or 1: nothing is shared
+
+
+def configure(hp: HyperParameters) -> Device:
+    """Sets threads and memory growth, and says where and how to run.
 
     Must come before TensorFlow's first operation. A device that is not there falls back to the CPU with one line.
     """
+    name = _device_name(hp)
+    # XLA fuses away a GPU's many launches; a CPU's products are slower in it.
+    xla = hp.jit_compile == "true" or (hp.jit_compile == "auto" and "gpu" in name)
+    native = "cpu" in name and not xla and native_ops.available()
     threads = hp.num_threads or usable_cores()
+    within = threads
+    if "cpu" in name and not native and not xla:
+        # The loops in TensorFlow's own operations are many small products: whole loops side by side gain more than
+        # products split over threads. Its graph optimiser breaks on the loops' gradients at large sizes ("TmpVar").
+        within = 1
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_intra_op_parallelism_threads(within)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
-        log.info("--num_threads has no effect: TensorFlow is already running.")
+        log.debug("TensorFlow is already running; its threads stay as they are.")
+    return Device(name, native, xla, min(hp.num_gpus, len(tf.config.get_visible_devices("GPU"))))
+
+
+def _device_name(hp: HyperParameters) -> str:
     wanted = hp.device.lower().lstrip("/").removeprefix("device:")
     kind, _, index = wanted.partition(":")
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "gpu":
         number = int(index) if index.isdigit() else 0
-        if number < len(gpus):
-            if hp.allow_gpu_growth:
-                tf.config.experimental.set_memory_growth(gpus[number], True)
-            tf.config.set_visible_devices(gpus[number], "GPU")
+        chosen = gpus[number : number + hp.num_gpus]
+        if chosen:
+            if len(chosen) < hp.num_gpus:
+                log.info("--num_gpus=%d: only %d there from %s on.", hp.num_gpus, len(chosen), hp.device)
+            for gpu in chosen:
+                tf.config.experimental.set_memory_growth(gpu, hp.allow_gpu_growth)
+            tf.config.set_visible_devices(chosen, "GPU")
             return "/gpu:0"
         log.info("--device=%s is not there: running on the CPU.", hp.device)
     return "/cpu:0"
-
-
-def use_xla(hp: HyperParameters, device: str) -> bool:
-    """Whether the step is compiled with XLA. It fuses away a GPU's many launches; a CPU's products are slower in it."""
-    return hp.jit_compile == "true" or (hp.jit_compile == "auto" and "gpu" in device)
-
-
-def use_native(hp: HyperParameters, device: str) -> bool:
-    """Whether the loops over time run in the compiled CPU kernels; compiles them the first time."""
-    return "cpu" in device and not use_xla(hp, device) and native_ops.available()

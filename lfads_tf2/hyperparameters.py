@@ -59,6 +59,7 @@ class HyperParameters:
     report: bool = _hp(True, "draw the figures of report/ after training and inference", "run")
     device: str = _hp("/gpu:0", "device to run on; falls back to the CPU", "run")
     allow_gpu_growth: bool = _hp(True, "take GPU memory as it is needed and not all at once", "run")
+    num_gpus: int = _hp(1, "GPUs of this machine that share each training batch", "run", minimum=1)
     num_threads: int = _hp(0, "CPU threads; 0: all cores that this process may use", "run", minimum=0)
     jit_compile: str = _hp("auto", "compile the step with XLA; auto: on a GPU only", "run", choices=("auto", "true", "false"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import secrets
@@ -19,7 +20,7 @@ from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
-from lfads_tf2.training import checkpoints, fit_log
+from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
 from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
@@ -36,14 +37,16 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
     spec = _spec(hp, sessions, memory, subset_allowed=False)
-    with tf.device(device):
-        model = _new_model(spec, sessions, devices.use_native(hp, device))
+    strategy = replicas.strategy_for(device.num_gpus)
+    with tf.device(device.name) if strategy is None else contextlib.nullcontext():
+        with replicas.scope(strategy):
+            model = _new_model(spec, sessions, device.native)
         resumes = checkpoints.for_resume(Path(hp.lfads_save_dir)) is not None
         if hp.model_params_file and not resumes:
             _guarded(model_io.load_original, model, Path(hp.model_params_file))
         folder = _make_folder(hp)
         try:
-            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=devices.use_xla(hp, device))
+            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla, strategy=strategy)
             _write_hyperparameters(folder, spec, sessions, trainer.step)
             trainer.train()
         except TrainingFailed as error:
@@ -66,8 +69,8 @@ def posterior_push_mean(hp: HyperParameters, sessions: list[Session], memory: Re
 def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
     """Draws batch_size samples from the prior, read out as the first session's channels."""
     device = devices.configure(hp)
-    with tf.device(device):
-        model, loaded, order = _trained_model(hp, sessions, memory, devices.use_native(hp, device))
+    with tf.device(device.name):
+        model, loaded, order = _trained_model(hp, sessions, memory, device.native)
         session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
         if model.injects_ext_input:
             rows = np.arange(hp.batch_size) % len(trials.data)
@@ -90,8 +93,8 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembere
 def write_model_params(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
     """Exports every variable under the original's name."""
     device = devices.configure(hp)
-    with tf.device(device):
-        model, loaded, _ = _trained_model(hp, sessions, memory, devices.use_native(hp, device))
+    with tf.device(device.name):
+        model, loaded, _ = _trained_model(hp, sessions, memory, device.native)
         values = model_io.parameters(model, loaded)
     path = results.write_params(results.params_path(_make_folder(hp), hp.output_filename_stem), values)
     log.info("Wrote %d variables to %s", len(values), path)
@@ -109,8 +112,8 @@ KINDS = {
 def _posterior(hp, sessions, memory, samples, infer) -> None:
     device = devices.configure(hp)
     found = {}
-    with tf.device(device):
-        model, loaded, order = _trained_model(hp, sessions, memory, devices.use_native(hp, device))
+    with tf.device(device.name):
+        model, loaded, order = _trained_model(hp, sessions, memory, device.native)
         folder = _make_folder(hp)
         run = Inference(model, max(hp.seed, 0), loaded.step)
         for session in sessions:
@@ -172,11 +175,11 @@ def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> Mode
         return spec
     data = {shape.name: shape.num_channels for shape in spec.sessions}
     encoded = {shape.name: shape.encoded_channels for shape in spec.sessions}
-    alone = len(memory.sessions) == len(data) == 1
-    same = list(memory.sessions.values()) == list(data.values())
-    if alone and same and list(memory.encoded.values()) == list(encoded.values()):
+    if len(memory.sessions) == len(data) == 1 and [*memory.sessions.values()] == [*data.values()]:
         # One session without partners may be called anything.
-        return spec
+        aligned = {name: any(memory.aligned.values()) for name in data} if memory.aligned else {}
+        known = dict(zip(data, memory.encoded.values(), strict=True))
+        memory = dataclasses.replace(memory, sessions=data, aligned=aligned, encoded=known)
     wrong = [
         f"session {name}: the encoders read {channels} channels in the data and {memory.encoded[name]} in the model"
         for name, channels in encoded.items()

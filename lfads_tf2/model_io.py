@@ -12,7 +12,7 @@ import tensorflow as tf
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.results import read_params
-from lfads_tf2.training.checkpoints import is_original, step_of
+from lfads_tf2.training.checkpoints import DAMAGED, is_original, step_of
 from lfads_tf2.training.schedules import TrainingState
 
 
@@ -68,17 +68,24 @@ def load_original(model: LFADS, path: Path) -> Loaded:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Arrays by key of a model_params file (``/`` as ``_``)."""
     if path.is_file() and h5py.is_hdf5(path):
-        return read_params(path)
+        try:
+            return read_params(path)
+        except OSError as error:
+            raise ModelFileError(
+                f"--model_params_file: {path} is truncated or damaged; copy it again ({error})"
+            ) from error
     if path.with_name(path.name + ".index").exists():
         if not is_original(path):
             raise ModelFileError(
                 f"--model_params_file: {path} is a checkpoint of this program; give its folder as --lfads_save_dir, or "
                 "export it with --kind=write_model_params and give that file"
             )
-        reader = tf.train.load_checkpoint(str(path))
-        return {
-            file_key(name) + ":0": np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()
-        }
+        try:
+            reader = tf.train.load_checkpoint(str(path))
+            names = reader.get_variable_to_shape_map()
+            return {file_key(name) + ":0": np.asarray(reader.get_tensor(name)) for name in names}
+        except DAMAGED as error:
+            raise ModelFileError(f"--model_params_file: the checkpoint {path} is damaged ({error})") from error
     raise ModelFileError(
         f"--model_params_file must be a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint (a path to "
         f"which .index can be added), got {path}, which is {'neither' if path.exists() else 'not there'}"
@@ -87,14 +94,21 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 def load_checkpoint(model: LFADS, prefix: Path) -> Loaded:
     """Sets all weights from a checkpoint, ours or the original's."""
-    if is_original(prefix):
-        return load_original(model, prefix)
     state = tf.Variable("", dtype=tf.string)
     saved = tf.train.Checkpoint(model=model, training_state=state)
     try:
-        saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        original = is_original(prefix)
+        if not original:
+            saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError) as error:
         raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} does not fit this model: {error}") from error
+    except DAMAGED as error:
+        raise ModelFileError(
+            f"--lfads_save_dir: the checkpoint {prefix} is damaged ({error}); name another one with "
+            "--checkpoint_pb_load_name, or remove its name from the state file"
+        ) from error
+    if original:
+        return load_original(model, prefix)
     return Loaded(step_of(prefix), TrainingState.from_json(state.numpy().decode()).learning_rate)
 
 

@@ -73,7 +73,6 @@ class ModelSpec:
     sessions: tuple[SessionShape, ...]
     encoded_steps: int | None = None  # bins that the encoders read, those of the initial condition included; None: T
     separate_target: bool = False  # the data hold a target beside what the encoders read
-    nested_target: bool = True  # what the encoders read are the first bins and channels of the target
     partly_observed: bool = False  # some entries of the target are NaN
 
     @property

@@ -1,4 +1,4 @@
-"""Encoding one thing and reconstructing another: wider and longer targets, the benchmark's files, and a first segment."""
+"""Encoding one thing, reconstructing another: wider and longer targets, the benchmark's files, a first segment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from test_training import trainer_of
 
 from lfads_tf2 import noise
 from lfads_tf2.data import read_sessions, resolve
-from lfads_tf2.data.resident import resident_trials
+from lfads_tf2.data.streamed import place
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.model.lfads import LFADS
@@ -22,7 +22,8 @@ from lfads_tf2.objective import unweighted_log_prob
 from lfads_tf2.training.fit_log import read
 
 SIZES = {
-    "factors_dim": 3, "gen_dim": 6, "ic_dim": 4, "ic_enc_dim": 5, "ci_enc_dim": 4, "con_dim": 4, "co_dim": 2, "batch_size": 8,
+    "factors_dim": 3, "gen_dim": 6, "ic_dim": 4, "ic_enc_dim": 5, "ci_enc_dim": 4, "con_dim": 4, "co_dim": 2,
+    "batch_size": 8,
 }  # fmt: skip
 TRIALS = {"train": 20, "valid": 6}
 BINS, CHANNELS = 9, 7
@@ -56,7 +57,7 @@ def test_wider_and_longer_targets(tmp_path):
     second(tmp_path / "a.h5")
     sessions, spec = sessions_of(tmp_path)
     assert (spec.num_steps, spec.data_steps, spec.max_channels, spec.max_encoded) == (BINS, 6, CHANNELS, 5)
-    assert spec.separate_target and spec.nested_target and not spec.partly_observed
+    assert spec.separate_target and not spec.partly_observed
     np.testing.assert_array_equal(sessions[0].train.target, WHOLE["train"])
     assert sessions[0].train.target.dtype == np.uint8
     results = results_of(spec, sessions)
@@ -84,7 +85,7 @@ def test_the_controller_sees_zeros_beyond_the_encoded_bins(tmp_path):
     second(tmp_path / "a.h5")
     sessions, spec = sessions_of(tmp_path, controller_input_lag=2)
     model = LFADS(spec, 1)
-    batch = resident_trials(spec, [sessions[0].train]).batch(tf.constant(0), tf.range(4))
+    batch = place([sessions[0].train], spec).batch(tf.constant(0), tf.range(4))
     encoding = model.encode(batch)
     code = model.controller_code(encoding).numpy()
     assert code.shape == (BINS, 4, 8)
@@ -102,8 +103,8 @@ def test_an_equal_target_is_the_first_dialect(tmp_path):
 def test_targets_of_other_values(tmp_path):
     second(tmp_path / "a.h5", BINS, CHANNELS, train_recon_data=WHOLE["train"] + 1, valid_recon_data=WHOLE["valid"] + 1)
     sessions, spec = sessions_of(tmp_path)
-    assert spec.separate_target and not spec.nested_target
-    batch = resident_trials(spec, [sessions[0].train]).batch(tf.constant(0), tf.range(20))
+    assert spec.separate_target
+    batch = place([sessions[0].train], spec).batch(tf.constant(0), tf.range(20))
     np.testing.assert_array_equal(batch.target, batch.data + 1.0)
 
 
@@ -113,7 +114,7 @@ def test_the_first_segment_serves_the_initial_condition_only(tmp_path):
     sessions, spec = sessions_of(tmp_path, ic_enc_seq_len=4)
     assert (spec.num_steps, spec.data_steps, spec.first_bin) == (BINS - 4, BINS, 4)
     model = LFADS(spec, 1)
-    batch = resident_trials(spec, [sessions[0].train]).batch(tf.constant(0), tf.range(8))
+    batch = place([sessions[0].train], spec).batch(tf.constant(0), tf.range(8))
     encoding = model.encode(batch)
     assert encoding.ic_forward.shape[0] == 4 and encoding.ci_forward.shape[0] == BINS - 4
     later = tf.concat([batch.data[:4], batch.data[4:] + 1.0], axis=0)
@@ -244,5 +245,5 @@ def test_alignment_with_held_out_channels(tmp_path):
 def test_first_dialect_files_are_untouched(tmp_path):
     write_spikes(tmp_path / "one.h5")
     sessions, spec = sessions_of(tmp_path)
-    batch = resident_trials(spec, [sessions[0].train]).batch(tf.constant(0), tf.range(4))
+    batch = place([sessions[0].train], spec).batch(tf.constant(0), tf.range(4))
     assert batch.target is None and batch.counted is None and batch.flow is None

@@ -134,11 +134,11 @@ def poison(trainer, monkeypatch, bad_calls):
     index = next(n for n, v in enumerate(trainer.optimizer.targets) if v.shape == (6, 12))
 
     def poisoned(*arguments):
-        cost, gradients, clipped, norm = original(*arguments)
+        cost, gradients = original(*arguments)
         bad = tf.reduce_any(tf.equal(count, tf.constant(bad_calls)))
         count.assign_add(1)
         gradients[index] = tf.where(bad, float("nan"), gradients[index])
-        return cost, gradients, clipped, tf.where(bad, float("nan"), norm)
+        return cost, gradients
 
     monkeypatch.setattr(trainer.epochs, "_gradients", poisoned)
 

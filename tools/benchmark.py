@@ -80,18 +80,19 @@ def measure(shape: str, steps: int, plain: bool, threads: int) -> dict:
 
     settings, bins, channels = SHAPES[shape]
     hp = HyperParameters(**settings, num_threads=threads)
+    if plain:
+        os.environ["LFADS_NATIVE"] = "0"
     device = devices.configure(hp)
     random = np.random.default_rng(0)
     halves = [Trials(random.poisson(0.2, (hp.batch_size, bins, n)).astype(np.uint8)) for n in channels]
     spec = ModelSpec(hp, bins, tuple(SessionShape(f"s{i}", n) for i, n in enumerate(channels)))
-    with tf.device(device):
+    with tf.device(device.name):
         peak = matrix_peak(tf)
         start = time.perf_counter()
-        native = not plain and devices.use_native(hp, device)
-        model = LFADS(spec, native=native)
+        model = LFADS(spec, native=device.native)
         optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
         trials = ResidentTrials(halves, spec.max_channels, 0)
-        epochs = Epochs(model, optimizer, trials, None, 1, devices.use_xla(hp, device))
+        epochs = Epochs(model, optimizer, trials, None, 1, device.xla)
         one = tf.constant(np.arange(hp.batch_size, dtype=np.int32)[None])
 
         def step(index: int) -> float:
@@ -111,7 +112,7 @@ def measure(shape: str, steps: int, plain: bool, threads: int) -> dict:
             "peak_flop_per_second": peak,
             "seconds_before_first_step": before_first,
             "training_traces": epochs.traces["train"],
-            "native_kernels": native,
+            "native_kernels": device.native,
         }
         result["fraction_of_peak"] = result["flop_per_step"] / result["step_seconds_median"] / peak
         if shape == "P":

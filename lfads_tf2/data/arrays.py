@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
+from lfads_tf2.data import storage
 from lfads_tf2.data.errors import by
 from lfads_tf2.data.keys import SessionFile, name_of
 
@@ -79,7 +80,7 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset, missing: bool = False)
     """
     key, unobserved = name_of(dataset), []
     not_finite, negative, fractional, too_large = (_Found() for _ in range(4))
-    counts: np.ndarray | None = np.empty(dataset.shape, np.uint8)
+    counts: np.ndarray | None = storage.empty(dataset.shape, np.uint8)
     for start, block in blocks(dataset):
         if block.dtype.kind == "f":
             if missing:
@@ -98,8 +99,9 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset, missing: bool = False)
         if counts is not None:
             needed = np.min_scalar_type(int(block.max()))
             if needed.itemsize > counts.dtype.itemsize:
-                counts = counts.astype(needed)
+                counts = storage.as_type(counts, needed)
             counts[start : start + len(block)] = block
+            storage.release(counts)
     _complain_of_values(file, key, not_finite)
     if fractional.number:
         looks = "z-scored or continuous" if negative.number else "like rates or smoothed counts"
@@ -117,8 +119,10 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset, missing: bool = False)
     if too_large.number:
         file.complain(key, f"count above {COUNT_LIMIT - 1}: {too_large}; these cannot be spike counts a bin")
     if counts is not None and any(block.any() for block in unobserved):
-        counts = counts.astype(np.float32)
-        counts[np.concatenate(unobserved)] = np.nan
+        whole = storage.empty(counts.shape, np.float32)
+        whole[...] = counts
+        whole[np.concatenate(unobserved)] = np.nan
+        counts = whole
     return counts
 
 
@@ -127,7 +131,7 @@ def read_values(
 ) -> np.ndarray | None:
     """Finite values as float32; None if there are others. ``missing``: NaN is allowed too."""
     not_finite, too_large = _Found(axes), _Found(axes)
-    values = np.empty(dataset.shape, np.float32)
+    values = storage.empty(dataset.shape, np.float32)
     for start, block in blocks(dataset):
         stored = values[start : start + len(block)]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -136,6 +140,7 @@ def read_values(
             finite = np.isfinite(block)
             not_finite.add(~finite & ~np.isnan(block) if missing else ~finite, block, start)
             too_large.add(finite & ~np.isfinite(stored), block, start)
+        storage.release(values)
     _complain_of_values(file, name_of(dataset), not_finite)
     if too_large.number:
         file.complain(name_of(dataset), f"too large for 32-bit floating point: {too_large}; rescale the values")

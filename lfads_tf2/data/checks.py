@@ -140,7 +140,6 @@ def resolve(hp: HyperParameters, sessions: Sequence[Session]) -> ModelSpec:
         shapes,
         None if data_steps == target_steps else data_steps,
         separate,
-        not separate or all(_is_nested(half) for half in halves),
         separate and any(bool(_unobserved(half.target).any()) for half in halves),
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.model.lfads import Batch
-from lfads_tf2.types import ModelSpec, Trials
+from lfads_tf2.types import Trials
 
 
 class ResidentTrials(tf.Module):
@@ -50,27 +50,32 @@ class ResidentTrials(tf.Module):
         ext_input = None
         if self._ext_input is not None:
             ext_input = tf.transpose(tf.gather(self._ext_input, rows), [1, 0, 2])
-        batch = Batch(data, ext_input, session)
+        batch = Batch(data, ext_input, session, trials=trials)
         if self._target is None:
             return batch
         target = tf.transpose(tf.cast(tf.gather(self._target, rows), tf.float32), [1, 0, 2])
-        if self._shares is None:
-            return batch._replace(target=target)
-        observed = ~tf.math.is_nan(target)
-        weights = tf.cast(observed, tf.float32) / tf.gather(self._shares, session)
-        return batch._replace(target=tf.where(observed, target, 0.0), counted=weights)
+        return with_target(batch, target, self._shares)
+
+    def reader(self, sessions, trials):
+        """``index -> Batch`` for the batches of an epoch: n sessions, n x B trials."""
+        num_trials = trials.shape[1]
+        return lambda index: self.batch(sessions[index], tf.ensure_shape(trials[index], [num_trials]))
+
+
+def with_target(batch: Batch, target, shares) -> Batch:
+    """The batch with its target, T x B x D; ``shares``: None, or the observed share of each session's entries."""
+    if shares is None:
+        return batch._replace(target=target)
+    observed = ~tf.math.is_nan(target)
+    weights = tf.cast(observed, tf.float32) / tf.gather(shares, batch.session)
+    return batch._replace(target=tf.where(observed, target, 0.0), counted=weights)
 
 
 def _stack(arrays: list[np.ndarray], channels: int) -> tf.Tensor:
     """All trials in one array of one type, padded to so many channels."""
-    dtype = np.result_type(*arrays)
-    return tf.constant(np.concatenate([
-        np.pad(array, ((0, 0), (0, 0), (0, channels - array.shape[2]))).astype(dtype, copy=False) for array in arrays
-    ]))  # fmt: skip
-
-
-def resident_trials(spec: ModelSpec, halves: list[Trials | None]) -> ResidentTrials:
-    """The trials of the sessions of a model, as it needs them."""
-    shares = [session.observed_share for session in spec.sessions] if spec.partly_observed else None
-    target = spec.max_channels if spec.separate_target else None
-    return ResidentTrials(halves, spec.max_encoded, spec.hyperparameters.ext_input_dim, target, shares)
+    stack = np.zeros((sum(map(len, arrays)), arrays[0].shape[1], channels), np.result_type(*(a.dtype for a in arrays)))
+    start = 0
+    for array in arrays:
+        stack[start : start + len(array), :, : array.shape[2]] = array
+        start += len(array)
+    return tf.constant(stack)

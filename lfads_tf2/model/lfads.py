@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     counted: tf.Tensor | None = None  # T' x B x D', weight of each entry in the cost; None: all count
     flow: tf.Tensor | None = None  # T' x B x D', share of each entry's cost that sends a gradient; None: all do
     apart: tf.Tensor | None = None  # T' x B x D', weight of each entry that is held out and scored apart; None: none
+    trials: tf.Tensor | None = None  # B int32, each trial's number within its session and half
 
 
 class Masks(NamedTuple):

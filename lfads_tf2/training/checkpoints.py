@@ -12,6 +12,8 @@ import tensorflow as tf
 from lfads_tf2.files import write_text
 
 ROLLING, LOWEST_VALIDATION = "checkpoint", "checkpoint_lve"
+# What reading a truncated or overwritten checkpoint raises.
+DAMAGED = (IndexError, RuntimeError, tf.errors.OpError)
 
 
 class CheckpointManager:

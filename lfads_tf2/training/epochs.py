@@ -9,8 +9,10 @@ import tensorflow as tf
 from lfads_tf2 import noise
 from lfads_tf2.augment import Augmenter
 from lfads_tf2.data.resident import ResidentTrials
-from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.data.streamed import StreamedTrials
+from lfads_tf2.model.lfads import LFADS, Batch
 from lfads_tf2.objective import Costs, costs, ramps, scaled_by, trial_terms
+from lfads_tf2.training import replicas
 from lfads_tf2.training.optimizer import Adam, clip_gradients
 from lfads_tf2.types import Dials
 
@@ -41,28 +43,31 @@ class Epochs(tf.Module):
         seed: of every draw.
         jit_compile: compile the step with XLA.
         dials: hyperparameters that change in training, as scalar variables; None: those of the model, as constants.
+        strategy: shares each batch between devices; model and optimizer must have been made in its scope.
     """
 
     def __init__(
         self,
         model: LFADS,
         optimizer: Adam,
-        train: ResidentTrials,
-        valid: ResidentTrials | None,
+        train: ResidentTrials | StreamedTrials,
+        valid: ResidentTrials | StreamedTrials | None,
         seed: int,
         jit_compile: bool = False,
         dials: Dials | None = None,
+        strategy: tf.distribute.Strategy | None = None,
     ):
         super().__init__()
         self.model, self.optimizer, self.train_trials, self.valid_trials = model, optimizer, train, valid
-        self.valid_offset = sum(train.counts)
         self.seed, self.traces = seed, {"train": 0, "validate": 0}
+        self.strategy = strategy
         self.dials = dials or Dials.of(model.spec.hyperparameters)
-        self.augment = Augmenter(model.spec, seed, self.dials)
+        # Validation trials are numbered after those of training, so that they hold out entries of their own.
+        self.augment = Augmenter(model.spec, seed, self.dials, first_valid=sum(train.counts))
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
 
     def _gradients_of(self, batch, draws, masks, step, dials):
-        """Costs of a batch, their gradients clipped to the global norm, and that norm."""
+        """Costs of a batch and their gradients."""
         model = self.model
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.optimizer.targets)
@@ -71,20 +76,19 @@ class Epochs(tf.Module):
             cost = costs(model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials)
             scaled = scaled_by(dials.loss_scale, cost.total)
         gradients = tape.gradient(scaled, self.optimizer.targets, unconnected_gradients="zero")
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        clipped, norm = clip_gradients(gradients, model.spec.hyperparameters.max_grad_norm)
-        return cost, gradients, clipped, norm
+        return cost, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-    def _train_step(self, session, trials):
+    def _train_step(self, batch: Batch, num_trials: int):
         spec, step = self.model.spec, self.optimizer.step.read_value()
-        num_trials = trials.shape[0]
-        batch = self.train_trials.batch(session, trials)
+        hp = spec.hyperparameters
         draws = noise.draw_noise(spec, num_trials, noise.stream(self.seed, noise.TRAIN_NOISE, step))
         # Read here: a number stays a number, a variable becomes this step's value.
         dials = Dials(*(d if isinstance(d, (int, float)) else tf.convert_to_tensor(d) for d in self.dials))
-        batch = self.augment.train(batch, trials, step, dials)
+        batch = self.augment.train(batch, step, dials)
         masks = noise.draw_masks(spec, num_trials, noise.stream(self.seed, noise.TRAIN_MASKS, step), dials.keep_prob)
-        cost, gradients, clipped, norm = self._gradients(batch, draws, masks, step, dials)
+        shares = replicas.own_share(batch, draws, masks)
+        cost, gradients = replicas.mean(self._gradients(*shares, step, dials))
+        clipped, norm = clip_gradients(gradients, hp.max_grad_norm)
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
 
         def apply():
@@ -93,7 +97,7 @@ class Epochs(tf.Module):
 
         def skip():
             # The count of batches goes on, so that the next step draws anew.
-            self.optimizer.step.assign_add(1)
+            self.optimizer.count_step()
             bad = tf.stack([tf.reduce_any(~tf.math.is_finite(gradient)) for gradient in gradients])
             return tf.where(tf.reduce_any(bad), tf.argmax(bad, output_type=tf.int32), -1)
 
@@ -107,9 +111,10 @@ class Epochs(tf.Module):
         num_batches, num_trials = tf.shape(sessions)[0], trials.shape[1]
         zero = tf.constant(0.0)
         sums, norms = Costs(zero, zero, zero, zero, zero), zero
+        read = self.train_trials.reader(sessions, trials)
         index, counted, bad_in_a_row, first_bad, last_l2 = 0, 0, 0, -1, zero
         while index < num_batches and bad_in_a_row < BAD_STEPS_IN_A_ROW:
-            cost, norm, good, bad = self._train_step(sessions[index], tf.ensure_shape(trials[index], [num_trials]))
+            cost, norm, good, bad = replicas.run(self.strategy, self._train_step, read(index), num_trials)
             # A sum must not be multiplied by a flag: 0 · NaN is NaN.
             sums = Costs(*(total + tf.where(good, term, 0.0) for total, term in zip(sums, cost, strict=True)))
             norms += tf.where(good, norm, 0.0)
@@ -133,10 +138,9 @@ class Epochs(tf.Module):
         zero = tf.constant(0.0)
         sums, total_weight = Costs(zero, zero, zero, zero, zero), zero
         step = self.optimizer.step.read_value() - 1
+        read = self.valid_trials.reader(sessions, trials)
         for index in tf.range(tf.shape(sessions)[0]):
-            rows = tf.ensure_shape(trials[index], [num_trials])
-            # Other trials than those of training: the entries that are held out must not be shared between them.
-            batch = self.augment.validate(self.valid_trials.batch(sessions[index], rows), rows + self.valid_offset)
+            batch = self.augment.validate(read(index))
             seed = noise.stream(self.seed, noise.VALID_NOISE, step)
             seed = tf.random.experimental.stateless_fold_in(seed, index)
             outputs = self.model(batch, noise.draw_noise(spec, num_trials, seed))

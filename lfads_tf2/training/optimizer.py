@@ -46,7 +46,12 @@ class Adam(tf.Module):
                 grad=gradient,
                 use_locking=False,
             )
-        self.step.assign_add(1)
+        self.count_step()
+
+    def count_step(self) -> None:
+        """One more batch taken."""
+        # The raw operation counts on this replica alone; a mirrored variable's own method would wait for the others.
+        tf.raw_ops.AssignAddVariableOp(resource=self.step.handle, value=tf.constant(1, tf.int64))
 
 
 def trainable_variables(model) -> list[tf.Variable]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.data.batches import epoch_batches, validation_batches
-from lfads_tf2.data.resident import resident_trials
+from lfads_tf2.data.streamed import place
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
-from lfads_tf2.training import checkpoints
+from lfads_tf2.training import checkpoints, replicas
 from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, EpochResult, Epochs
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.optimizer import Adam, trainable_variables
@@ -43,6 +42,7 @@ class Trainer:
         seed: of every random draw.
         show_progress: draw a progress bar.
         jit_compile: compile the training step with XLA.
+        strategy: shares each batch between devices; the model must have been made in its scope.
     """
 
     def __init__(
@@ -53,16 +53,23 @@ class Trainer:
         seed: int,
         show_progress: bool = True,
         jit_compile: bool = False,
+        strategy: tf.distribute.Strategy | None = None,
     ):
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
-        self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
-        self.train_trials = resident_trials(model.spec, [s.train for s in sessions])
+        with replicas.scope(strategy):
+            self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
+        self.train_trials = place([s.train for s in sessions], model.spec)
+        shared_by = 1 if strategy is None else strategy.num_replicas_in_sync
+        if min(hp.batch_size, *self.train_trials.counts) % shared_by:
+            raise TrainingFailed(f"--batch_size must be a multiple of the {shared_by} GPUs that share it; lower it")
         self.valid_trials = None
         if any(s.valid is not None for s in sessions):
-            self.valid_trials = resident_trials(model.spec, [s.valid for s in sessions])
+            self.valid_trials = place([s.valid for s in sessions], model.spec)
             self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
-        self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile)
+        self.epochs = Epochs(
+            model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy
+        )
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
         self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
         saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
@@ -80,7 +87,7 @@ class Trainer:
     @property
     def step(self) -> int:
         """Batches taken so far."""
-        return int(self.optimizer.step)
+        return int(self.optimizer.step.numpy())
 
     def train(self) -> TrainingState:
         """Trains until the learning rate is below learning_rate_stop, or max_epochs is reached.
@@ -193,12 +200,20 @@ class Trainer:
         prefix = checkpoints.for_resume(self.save_dir)
         if prefix is None:
             return
-        if checkpoints.is_original(prefix):
+        try:
+            original = checkpoints.is_original(prefix)
+            if not original:
+                saved.read(str(prefix)).assert_existing_objects_matched()
+        except checkpoints.DAMAGED as error:
+            raise TrainingFailed(
+                f"the checkpoint {prefix} is damaged ({error}); remove its name from the state file checkpoint or "
+                "checkpoint_lve to go on from the one before, or train in a new --lfads_save_dir"
+            ) from error
+        if original:
             raise TrainingFailed(
                 f"{prefix} was written by the original program, whose optimiser state is not used; start from it with "
                 f"--model_params_file={prefix} and a new --lfads_save_dir"
             )
-        saved.read(str(prefix)).assert_existing_objects_matched()
         self.state = TrainingState.from_json(self._state_text.numpy().decode())
         if self.hp.do_reset_learning_rate:
             self.state.learning_rate = self.hp.learning_rate_init
