@@ -131,7 +131,7 @@ class Inference(tf.Module):
             arrays["squared_inputs"] = tf.square(arrays["controller_outputs"])
         means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}
         per_sample = {
-            key: tf.reshape(value, [num_trials, samples]) for key, value in terms._asdict().items() if value is not None
+            key: tf.reshape(getattr(terms, key), [num_trials, samples]) for key in ("log_likelihood", "kl_ic", "kl_co")
         }
         hp = model.spec.hyperparameters
         extra = fixed.total - fixed.recon - ramps(hp, self.step).kl * fixed.kl

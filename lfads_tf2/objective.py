@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from lfads_tf2.hyperparameters import augmentation_names
 from lfads_tf2.model.lfads import LFADS, Batch, Outputs
 from lfads_tf2.model.priors import kl_inferred_inputs, kl_initial_condition
-from lfads_tf2.types import Dials
+from lfads_tf2.types import Dials, ModelSpec
 
 
 class TrialTerms(NamedTuple):
@@ -17,7 +18,7 @@ class TrialTerms(NamedTuple):
     log_likelihood: tf.Tensor  # ln p(x|z), summed over bins and channels
     kl_ic: tf.Tensor  # before kl_ic_weight
     kl_co: tf.Tensor  # before kl_co_weight; estimated at one sample, may be negative
-    apart: tf.Tensor | None = None  # ln p(x|z) of the entries that are held out, scaled to all; None: there are none
+    parts: tuple[tf.Tensor, ...] = ()  # ln p(x|z) of the entries of each of ``part_names``
 
 
 class Ramps(NamedTuple):
@@ -35,6 +36,25 @@ class Costs(NamedTuple):
     kl: tf.Tensor  # with kl_ic_weight and kl_co_weight, before the ramp
     l2: tf.Tensor  # before the ramp
     correlation: tf.Tensor  # before co_mean_corr_scale
+    kl_ic: tf.Tensor  # before its weight
+    kl_co: tf.Tensor
+    parts: tf.Tensor  # minus ln p(x|z) of each of ``part_names``; with several sessions each one's recon and share too
+
+    @classmethod
+    def zeros(cls, spec: ModelSpec) -> Costs:
+        """Zeros, to add to."""
+        sessions = len(spec.sessions)
+        parts = tf.zeros([len(part_names(spec)) + (2 * sessions if sessions > 1 else 0)])
+        return cls(*(tf.constant(0.0) for _ in cls._fields[:-1]), parts)
+
+
+def part_names(spec: ModelSpec) -> tuple[str, ...]:
+    """What is scored apart from the cost: all entries, held-out entries, neurons and bins, where there are any."""
+    held_out = any(session.num_encoded is not None for session in spec.sessions)
+    forward = spec.data_steps < spec.first_bin + spec.num_steps
+    apart = "sample_validation" in augmentation_names(spec.hyperparameters)
+    present = {"nll": True, "held_out": held_out, "forward": forward, "apart": apart}
+    return tuple(name for name, there in present.items() if there)
 
 
 def ramp(step, start: int, increase: int):
@@ -73,10 +93,29 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
         )
     if co_sample is not None:
         kl_co = kl_inferred_inputs(model.co_prior, co_sample, outputs.decoded.co_mean, outputs.decoded.co_logvar)
-    apart = None
-    if batch.apart is not None:
-        apart = tf.reduce_sum(unweighted * batch.apart[model.first_bin :], axis=[0, 2])
-    return TrialTerms(log_likelihood, kl_ic, kl_co, apart)
+    parts = tuple(_part(name, model.spec, batch, unweighted, log_likelihood) for name in part_names(model.spec))
+    return TrialTerms(log_likelihood, kl_ic, kl_co, parts)
+
+
+def _part(name: str, spec: ModelSpec, batch: Batch, log_prob, log_likelihood):
+    """ln p(x|z) of the entries of one of ``part_names`` for each trial, B."""
+    if name == "nll":
+        return log_likelihood
+    if name == "apart":
+        # At inference nothing is held out.
+        return (
+            0.0 * log_likelihood
+            if batch.apart is None
+            else tf.reduce_sum(log_prob * batch.apart[spec.first_bin :], [0, 2])
+        )
+    if batch.counted is not None:
+        log_prob = tf.where(batch.counted[spec.first_bin :] > 0.0, log_prob, 0.0)
+    encoded = spec.data_steps - spec.first_bin
+    if name == "forward":
+        return tf.reduce_sum(log_prob[encoded:], [0, 2])
+    widths = tf.gather([session.encoded_channels for session in spec.sessions], batch.session)
+    held_out = ~tf.sequence_mask(widths, spec.max_channels)
+    return tf.reduce_sum(tf.where(held_out, log_prob[:encoded], 0.0), [0, 2])
 
 
 def unweighted_log_prob(model: LFADS, batch: Batch, outputs: Outputs):
@@ -138,7 +177,13 @@ def correlation_terms(co_mean):
 
 
 def costs(
-    model: LFADS, terms: TrialTerms, outputs: Outputs, weights: Ramps, trial_weights=None, dials: Dials | None = None
+    model: LFADS,
+    terms: TrialTerms,
+    outputs: Outputs,
+    weights: Ramps,
+    trial_weights=None,
+    dials: Dials | None = None,
+    session=None,
 ) -> Costs:
     """All cost terms of a batch.
 
@@ -148,6 +193,7 @@ def costs(
         weights: both ramps.
         dials: hyperparameters that change in training; None takes the model's own.
         trial_weights: B, 0 for trials that only fill the batch up; None counts every trial.
+        session: of the batch, to keep the sessions' reconstructions apart; None: not wanted.
     """
     dials = dials or Dials.of(model.spec.hyperparameters)
     if trial_weights is None:
@@ -158,6 +204,10 @@ def costs(
             return tf.reduce_sum(values * trial_weights) / tf.reduce_sum(trial_weights)
 
     recon = -mean(terms.log_likelihood)
+    parts = tf.stack([-mean(part) for part in terms.parts])
+    if session is not None and len(model.spec.sessions) > 1:
+        own = tf.one_hot(session, len(model.spec.sessions))
+        parts = tf.concat([parts, recon * own, own], axis=0)
     kl = mean(dials.kl_ic_weight * terms.kl_ic + dials.kl_co_weight * terms.kl_co)
     l2 = l2_cost(model, dials)
     total = recon + weights.kl * kl + weights.l2 * l2
@@ -165,4 +215,4 @@ def costs(
     if model.has_controller and not is_off(dials.co_mean_corr_scale):
         correlation = mean(correlation_terms(outputs.decoded.co_mean))
         total += dials.co_mean_corr_scale * correlation
-    return Costs(total, recon, kl, l2, correlation)
+    return Costs(total, recon, kl, l2, correlation, mean(terms.kl_ic), mean(terms.kl_co), parts)

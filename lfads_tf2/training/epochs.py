@@ -73,7 +73,9 @@ class Epochs(tf.Module):
             tape.watch(self.optimizer.targets)
             outputs = model(batch, draws, masks)
             terms = trial_terms(model, batch, outputs, outputs.decoded.u)
-            cost = costs(model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials)
+            cost = costs(
+                model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials, session=batch.session
+            )
             scaled = scaled_by(dials.loss_scale, cost.total)
         gradients = tape.gradient(scaled, self.optimizer.targets, unconnected_gradients="zero")
         return cost, [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -110,7 +112,7 @@ class Epochs(tf.Module):
         hp = self.model.spec.hyperparameters
         num_batches, num_trials = tf.shape(sessions)[0], trials.shape[1]
         zero = tf.constant(0.0)
-        sums, norms = Costs(zero, zero, zero, zero, zero), zero
+        sums, norms = Costs.zeros(self.model.spec), zero
         read = self.train_trials.reader(sessions, trials)
         index, counted, bad_in_a_row, first_bad, last_l2 = 0, 0, 0, -1, zero
         while index < num_batches and bad_in_a_row < BAD_STEPS_IN_A_ROW:
@@ -135,8 +137,7 @@ class Epochs(tf.Module):
         """Costs over all validation trials, each counted once. ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
         spec, num_trials = self.model.spec, trials.shape[1]
-        zero = tf.constant(0.0)
-        sums, total_weight = Costs(zero, zero, zero, zero, zero), zero
+        sums, total_weight = Costs.zeros(spec), tf.constant(0.0)
         step = self.optimizer.step.read_value() - 1
         read = self.valid_trials.reader(sessions, trials)
         for index in tf.range(tf.shape(sessions)[0]):
@@ -146,8 +147,19 @@ class Epochs(tf.Module):
             outputs = self.model(batch, noise.draw_noise(spec, num_trials, seed))
             terms = trial_terms(self.model, batch, outputs, outputs.decoded.u)
             weights = tf.ensure_shape(trial_weights[index], [num_trials])
-            cost = costs(self.model, terms, outputs, ramps(spec.hyperparameters, step), weights, self.dials)
+            cost = costs(
+                self.model, terms, outputs, ramps(spec.hyperparameters, step), weights, self.dials, batch.session
+            )
             weight = tf.reduce_sum(weights)
             sums = Costs(*(total + weight * term for total, term in zip(sums, cost, strict=True)))
             total_weight += weight
         return Costs(*(total / total_weight for total in sums))
+
+    @tf.function(reduce_retracing=True)
+    def valid_rates(self, session, trials):
+        """Rates (means) of B validation trials of one session, B x T x D, from the posterior means."""
+        observation = self.model.observation
+        batch = self.valid_trials.batch(session, trials)
+        outputs = self.model(batch, noise.no_noise(self.model.spec, tf.shape(trials)[0]))
+        rates = observation.distribution_parameters(outputs.parameters)[..., : self.model.spec.max_channels]
+        return tf.transpose(rates, [1, 0, 2])
