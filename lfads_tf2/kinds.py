@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2 import __version__, devices, metrics, model_io, results
+from lfads_tf2 import __version__, devices, metrics, model_io, plots, results
 from lfads_tf2.data import resolve
 from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.plot_parts import pixels
 from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
 from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
-from lfads_tf2.types import ModelSpec, Session, SessionShape
+from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
 log = logging.getLogger("lfads_tf2")
 
@@ -51,6 +52,8 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
             trainer.train()
         except TrainingFailed as error:
             raise RunError(str(error)) from error
+        if hp.report:
+            _example_figure(folder, model, sessions[0], trainer.step)
     if hp.report:
         _report(folder, hp, sessions, {})
 
@@ -79,7 +82,10 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembere
         run = Inference(model, max(hp.seed, 0), loaded.step)
         samples = run.prior_sample(order[session.name], hp.batch_size, ext_input)
     path = results.runs_path(_make_folder(hp), hp.output_filename_stem, "prior_sample")
-    attributes = _attributes(hp, session, loaded.step, None) | {"read_out_of_session": session.name, "ext_input_from": source}
+    attributes = _attributes(hp, session, loaded.step, None) | {
+        "read_out_of_session": session.name,
+        "ext_input_from": source,
+    }
     results.write_runs(path, session_results(model, session, samples), attributes)
     log.info("Wrote %s", path)
 
@@ -122,7 +128,9 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
                 })  # fmt: skip
                 inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
-                attributes = _attributes(hp, session, loaded.step, samples) | _against_truth(hp, session, half, trials, inferred)
+                attributes = _attributes(hp, session, loaded.step, samples) | _against_truth(
+                    hp, session, half, trials, inferred
+                )
                 # The spread is for the figures: the file has the original's keys and no others.
                 results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
                 log.info("Wrote %s", path)
@@ -239,6 +247,19 @@ def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session
     aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
     text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps)
     write_text(folder / f"hyperparameters-{step}.txt", text)
+
+
+def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:
+    """Puts three trials of the first session, as the model sees them now, into TensorBoard."""
+    trials = session.valid or session.train
+    trials = Trials(trials.data[:3], None if trials.ext_input is None else trials.ext_input[:3])
+    rates = Inference(model, 0, step).posterior_push_mean(0, trials)["output_dist_params"]
+    channels, gaussian = trials.data.shape[2], model.spec.hyperparameters.output_dist == "gaussian"
+    figure = plots.trials_figure(trials.data, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
+    writer = tf.summary.create_file_writer(str(folder / "lfads_log"))
+    with writer.as_default(step=step):
+        tf.summary.image("example/trials", pixels(figure)[None])
+    writer.close()
 
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict) -> None:

@@ -31,7 +31,9 @@ def project(x, kernel, bias=None):
 class Linear(keras.layers.Layer):
     """``x W + b`` with W ~ N(0, scale / √inputs) and b = 0, a 1 x outputs row as in the original's files."""
 
-    def __init__(self, inputs: int, outputs: int, init: WeightInit, scale: float = 1.0, use_bias: bool = True, **kwargs):
+    def __init__(
+        self, inputs: int, outputs: int, init: WeightInit, scale: float = 1.0, use_bias: bool = True, **kwargs
+    ):
         super().__init__(**kwargs)
         self.kernel = self.add_weight(shape=(inputs, outputs), initializer=init.normal(inputs, scale), name="W")
         self.bias = self.add_weight(shape=(1, outputs), initializer="zeros", name="b") if use_bias else None

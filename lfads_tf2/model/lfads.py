@@ -80,9 +80,7 @@ class LFADS(keras.Model):
         for_training: False keeps nothing for gradients, which the kernels need much memory for.
     """
 
-    def __init__(
-        self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs
-    ):
+    def __init__(self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs):
         super().__init__(**kwargs)
         hp, init = spec.hyperparameters, WeightInit(seed)
         self.spec = spec
@@ -96,7 +94,9 @@ class LFADS(keras.Model):
         self.scan_options = {"clip": hp.cell_clip_value, "native": native, "save_for_gradient": for_training}
         scale = hp.cell_weight_scale
         if hp.ic_dim > 0:
-            self.ic_encoder = BidirectionalEncoder(width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder")
+            self.ic_encoder = BidirectionalEncoder(
+                width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder"
+            )
             self.post_g0_mean = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_mean")
             self.post_g0_logvar = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_logvar")
             self.ic_prior = InitialConditionPrior(hp, name="prior_g0")

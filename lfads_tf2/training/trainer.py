@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,9 @@ class Trainer:
         if any(s.valid is not None for s in sessions):
             self.valid_trials = place([s.valid for s in sessions], width, hp.ext_input_dim)
             self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
-        self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy)
+        self.epochs = Epochs(
+            model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy
+        )
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
         self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
         saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
@@ -183,12 +184,8 @@ class Trainer:
         """Learning rate, log line and checkpoints after an epoch; returns the line."""
         state, hp = self.state, self.hp
         train = EpochCosts(*(float(term) for term in (result.costs.total, result.costs.recon, result.costs.kl)))
-        line = format_line(
-            state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight
-        )
-        lowest = valid is not None and is_lowest_validation(
-            state, hp, result.kl_weight, result.l2_weight, valid.total
-        )
+        line = format_line(state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight)
+        lowest = valid is not None and is_lowest_validation(state, hp, result.kl_weight, result.l2_weight, valid.total)
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
         update_learning_rate(state, hp, train.total)
         state.epoch += 1
