@@ -82,7 +82,7 @@ def is_off(scale) -> bool:
 
 
 def l2_cost(model: LFADS, dials: Dials):
-    """Σ ½ scale ‖v‖² / Σ numel(v) over the recurrent matrices and biases of generator and controller; 0 if both are 0."""
+    """Σ ½ scale ‖v‖² / Σ numel(v) over recurrent matrices and biases of generator and controller; 0 if both are 0."""
     sets = [(dials.l2_gen_scale, model.generator.cell.regularised)]
     if model.has_controller:
         sets.append((dials.l2_con_scale, model.controller.cell.regularised))
