@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from lfads_tf2 import noise
 from lfads_tf2.model.lfads import LFADS, Batch, Encoding, Noise, Outputs
-from lfads_tf2.objective import costs, ramps, trial_terms
-from lfads_tf2.types import ModelSpec, Session, Trials
+from lfads_tf2.objective import Ramps, correlation_terms, is_off, l2_cost, ramps, trial_terms
+from lfads_tf2.types import Dials, ModelSpec, Session, Trials
 
 # What the stacks of one decoding call may take.
 MEMORY_BUDGET_BYTES = 2**28
@@ -125,18 +125,25 @@ class Inference(tf.Module):
         if push_mean and model.has_controller:
             sample = outputs.decoded.co_mean + tf.exp(0.5 * outputs.decoded.co_logvar) * drawn.co
         terms = trial_terms(model, batch, outputs, sample)
-        fixed = costs(model, terms, outputs, ramps(model.spec.hyperparameters, self.step))
         arrays = named_outputs(model, outputs)
         if model.has_controller and not push_mean:
             arrays["squared_inputs"] = tf.square(arrays["controller_outputs"])
         means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}
+        dials = Dials.of(model.spec.hyperparameters)
+        # What a trial's cost has beside its likelihood and KL.
+        extra = tf.zeros_like(terms.log_likelihood) + self._ramps().l2 * l2_cost(model, dials)
+        if model.has_controller and not is_off(dials.co_mean_corr_scale):
+            extra += dials.co_mean_corr_scale * correlation_terms(outputs.decoded.co_mean)
         per_sample = {
-            key: tf.reshape(getattr(terms, key), [num_trials, samples]) for key in ("log_likelihood", "kl_ic", "kl_co")
+            "log_likelihood": terms.log_likelihood,
+            "kl_ic": terms.kl_ic,
+            "kl_co": terms.kl_co,
+            "extra": extra,
         }
-        hp = model.spec.hyperparameters
-        extra = fixed.total - fixed.recon - ramps(hp, self.step).kl * fixed.kl
-        per_sample["extra"] = tf.fill([num_trials, samples], extra)
-        return means, per_sample
+        return means, {key: tf.reshape(value, [num_trials, samples]) for key, value in per_sample.items()}
+
+    def _ramps(self) -> Ramps:
+        return ramps(self.model.spec.hyperparameters, self.step)
 
     def _costs(self, terms: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Cost and bounds of each trial from the N x S terms of its samples."""
@@ -145,8 +152,7 @@ class Inference(tf.Module):
         bound = (terms["log_likelihood"] - kl).astype(np.float64)
         largest = bound.max(axis=1, keepdims=True)
         iwae = largest[:, 0] + np.log(np.mean(np.exp(bound - largest), axis=1))
-        ramped = float(ramps(hp, self.step).kl)
-        total = np.mean(-terms["log_likelihood"] + ramped * kl + terms["extra"], axis=1)
+        total = np.mean(-terms["log_likelihood"] + float(self._ramps().kl) * kl + terms["extra"], axis=1)
         steps = np.full(len(total), self.step, np.int64)
         return {"costs": total, "nll_bound_vaes": -bound.mean(axis=1), "nll_bound_iwaes": -iwae, "train_steps": steps}
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2 import __version__, devices, metrics, model_io, results
+from lfads_tf2 import __version__, devices, metrics, model_io, plots, results
 from lfads_tf2.data import resolve
 from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.plot_parts import pixels
 from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
 from lfads_tf2.training import checkpoints, fit_log, replicas
@@ -51,6 +52,8 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
             trainer.train()
         except TrainingFailed as error:
             raise RunError(str(error)) from error
+        if hp.report:
+            _example_figure(folder, model, sessions[0], trainer.step)
     if hp.report:
         _report(folder, hp, sessions, {})
 
@@ -262,6 +265,19 @@ def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session
     encoded = {shape.name: shape.num_encoded for shape in spec.sessions if shape.num_encoded is not None}
     text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps, encoded)
     write_text(folder / f"hyperparameters-{step}.txt", text)
+
+
+def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:
+    """Puts three trials of the first session, as the model sees them now, into TensorBoard."""
+    trials = session.valid or session.train
+    trials = Trials(trials.data[:3], None if trials.ext_input is None else trials.ext_input[:3])
+    rates = Inference(model, 0, step).posterior_push_mean(0, trials)["output_dist_params"]
+    channels, gaussian = trials.data.shape[2], model.spec.hyperparameters.output_dist == "gaussian"
+    figure = plots.trials_figure(trials.data, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
+    writer = tf.summary.create_file_writer(str(folder / "lfads_log"))
+    with writer.as_default(step=step):
+        tf.summary.image("example/trials", pixels(figure)[None])
+    writer.close()
 
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict) -> None:

@@ -67,7 +67,8 @@ def draw_masks(spec: ModelSpec, num_trials: int, seed, keep_prob) -> Masks:
             rates = hp.feedback_factors_or_rates == "rates"
             shapes["feedback"] = [*sequence, spec.max_channels if rates else hp.factors_dim]
     seeds = tf.random.experimental.stateless_split(seed, len(shapes))
-    return Masks(**{name: dropout_mask(shape, keep_prob, s) for (name, shape), s in zip(shapes.items(), tf.unstack(seeds), strict=True)})  # fmt: skip
+    drawn = zip(shapes.items(), tf.unstack(seeds), strict=True)
+    return Masks(**{name: dropout_mask(shape, keep_prob, own_seed) for (name, shape), own_seed in drawn})
 
 
 def draw_shifts(num_trials: int, channels: int, std: float, largest: int, seed):

@@ -38,6 +38,10 @@ EXPLAINED = {
 }
 
 
+# A session's figures take seconds; with dozens of sessions the first ones tell enough.
+MOST_SESSIONS = 10
+
+
 def write_report(
     save_dir: Path,
     sessions: list[Session],
@@ -49,7 +53,7 @@ def write_report(
 
     Args:
         save_dir: the run's folder; created if need be.
-        sessions: the data.
+        sessions: the data; figures are drawn of the first MOST_SESSIONS.
         results: ``results[session name][half]``, half ``train`` or ``valid``, maps the keys of a model_runs file to
             trial-major arrays; the trials are the half's first ones. Missing sessions, halves and keys are left out.
             ``controller_outputs_sd`` (trials x bins x inputs), where given, is drawn as the inferred inputs' spread.
@@ -78,7 +82,9 @@ def write_report(
         page.append("<h2>Fit</h2>")
         add("fit", "fit", plots.fit_figure(fit_log, chosen_step))
     taken: set[str] = set()
-    for session in sessions:
+    if len(sessions) > MOST_SESSIONS:
+        page.append(f"<p>Figures of the first {MOST_SESSIONS} of {len(sessions)} sessions.</p>")
+    for session in sessions[:MOST_SESSIONS]:
         halves = _shown_halves(session, results.get(session.name, {}))
         if halves:
             stem = _file_stem(session.name, taken)

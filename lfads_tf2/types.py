@@ -97,7 +97,7 @@ class ModelSpec:
 
 
 class Dials(NamedTuple):
-    """Hyperparameters that may change while a model trains. Numbers, or scalar tensors: then a change compiles nothing."""
+    """Hyperparameters that may change in training. Numbers, or scalar tensors: then a change compiles nothing."""
 
     keep_prob: float
     l2_gen_scale: float

@@ -254,8 +254,8 @@ def test_dials_turn_without_a_new_compilation(folder):
     from lfads_tf2.training.epochs import Epochs
     from lfads_tf2.types import Dials
 
-    first = dict(keep_prob=0.8, l2_gen_scale=3.0, kl_ic_weight=0.5)
-    second = dict(keep_prob=0.6, l2_gen_scale=9.0, kl_ic_weight=0.25)
+    first = {"keep_prob": 0.8, "l2_gen_scale": 3.0, "kl_ic_weight": 0.5}
+    second = {"keep_prob": 0.6, "l2_gen_scale": 9.0, "kl_ic_weight": 0.25}
     trainers = [trainer_of(folder, run, **settings) for run, settings in (("a", first), ("b", second), ("c", first))]
     fixed = [trainer.epochs for trainer in trainers[:2]]
     dials = Dials(*(tf.Variable(value) for value in Dials.of(trainers[2].hp)))

@@ -8,6 +8,7 @@ function and sampling, averaging and pushing means through are one path.
 from __future__ import annotations
 
 from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -102,9 +103,7 @@ def decoder_scan(
 class RecurrentCell(keras.layers.Layer):
     """Weights of a GRU whose input and recurrent parts have separate matrices ("GenGRU")."""
 
-    def __init__(
-        self, inputs: int, units: int, init: WeightInit, input_scale: float, recurrent_scale: float, **kwargs
-    ):
+    def __init__(self, inputs: int, units: int, init: WeightInit, input_scale: float, recurrent_scale: float, **kwargs):
         super().__init__(**kwargs)
 
         def linear(rows, columns, scale, use_bias, name):

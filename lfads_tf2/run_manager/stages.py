@@ -176,7 +176,7 @@ def _end(process: subprocess.Popen) -> None:
 def _first_in_child():
     """What a new process does first: listen to Ctrl-C, and on Linux ask to be ended when its parent is killed.
 
-    Ray's workers, and shells in the background, ignore Ctrl-C, and what they start would inherit that.
+    Ray's workers block Ctrl-C, shells in the background ignore it, and what they start would inherit that.
     """
     if os.name != "posix":
         return None
@@ -185,6 +185,7 @@ def _first_in_child():
 
     def prepare() -> None:
         libc.signal(signal.SIGINT, default_action)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         if sys.platform == "linux":
             libc.prctl(set_death_signal, signal.SIGTERM)
 
