@@ -8,11 +8,8 @@ from lfads_tf2 import noise
 from lfads_tf2.hyperparameters import augmentation_names
 from lfads_tf2.model import augmentation
 from lfads_tf2.model.lfads import Batch
-from lfads_tf2.plugins import is_plugin, load_class
+from lfads_tf2.plugins import AUGMENTATION_MEMBERS, is_plugin, load_class
 from lfads_tf2.types import Dials, ModelSpec
-
-# What a user's class must have, see docs/own_parts.md.
-MEMBERS = ("draw", "apply")
 
 
 class Augmenter(tf.Module):
@@ -32,7 +29,11 @@ class Augmenter(tf.Module):
         self.names = list(augmentation_names(spec.hyperparameters))
         if not isinstance(dials.cd_rate, (int, float)) and "coordinated_dropout" not in self.names:
             self.names.append("coordinated_dropout")
-        self._own = {name: load_class(name, "augmentations", MEMBERS)(spec) for name in self.names if is_plugin(name)}
+        self._own = {
+            name: load_class(name, "augmentations", AUGMENTATION_MEMBERS)(spec)
+            for name in self.names
+            if is_plugin(name)
+        }
 
     def train(self, batch: Batch, step, dials: Dials) -> Batch:
         """A training batch, augmented.

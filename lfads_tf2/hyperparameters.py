@@ -30,8 +30,8 @@ OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def _hp(default: Any, help_text: str, section: str, **facts: Any) -> Any:
-    """One field. ``facts``: unit, minimum, maximum, above (exclusive minimum), choices, tuned, architecture."""
-    unknown = set(facts) - {"unit", "minimum", "maximum", "above", "below", "choices", "tuned", "architecture"}
+    """One field. ``facts``: unit, minimum, maximum, above (exclusive minimum), choices, own (or a user's class), tuned, architecture."""
+    unknown = set(facts) - {"unit", "minimum", "maximum", "above", "below", "choices", "tuned", "architecture", "own"}
     assert not unknown, unknown
     return dataclasses.field(default=default, metadata={"help": help_text, "section": section, **facts})
 
@@ -64,7 +64,10 @@ class HyperParameters:
     jit_compile: str = _hp("auto", "compile the step with XLA; auto: on a GPU only", "run", choices=("auto", "true", "false"))
 
     # Data and observation model
-    output_dist: str = _hp("poisson", "observation model: spike counts (poisson) or values (gaussian)", "data", choices=("poisson", "gaussian"), tuned="once", architecture=True)
+    output_dist: str = _hp("poisson", "observation model: spike counts (poisson), values (gaussian), positive values (gamma), zeros and positive values (zero_inflated_gamma)", "data", choices=("poisson", "gaussian", "gamma", "zero_inflated_gamma"), own=True, tuned="once", architecture=True)
+    gamma_loc: float = _hp(0.0, "gamma models: values other than zero lie above this", "data", minimum=0)
+    gamma_scale_prior: float = _hp(20.0, "zero_inflated_gamma: what the learned factors of alpha and beta start at and are pulled to", "data", above=0)
+    l2_gamma_scale: float = _hp(1e-4, "zero_inflated_gamma: strength of that pull", "data", minimum=0)
     ext_input_dim: int = _hp(0, "external inputs a bin in the data files", "data", minimum=0, tuned="once", architecture=True)
     inject_ext_input_to_gen: bool = _hp(False, "give the external inputs to the generator and not to the encoders", "data", tuned="sometimes", architecture=True)
     _clip_value: float = _hp(80.0, "log-rates and log-variances are limited to plus or minus this before exp", "data", above=0)
@@ -77,6 +80,8 @@ class HyperParameters:
     ic_prior_var_min: float = _hp(0.1, "least prior variance of the initial condition", "initial condition", above=0)
     ic_prior_var_scale: float = _hp(0.1, "prior variance of the initial condition (at the start of training if it is learned)", "initial condition", above=0)
     ic_prior_var_max: float = _hp(0.1, "largest prior variance; above ic_prior_var_min the variance is learned", "initial condition", above=0)
+    ic_prior: str = _hp("gaussian", "prior of the initial condition; none: no prior and no sampling", "initial condition", choices=("gaussian", "student_t", "none"), architecture=True)
+    ic_prior_df: float = _hp(5.0, "degrees of freedom of the Student's t prior of the initial condition", "initial condition", above=0)
     ic_post_var_min: float = _hp(1e-4, "floor added to the posterior variance of the initial condition", "initial condition", minimum=0)
 
     # Controller and inferred inputs
@@ -91,7 +96,9 @@ class HyperParameters:
     do_train_prior_ar_atau: bool = _hp(True, "learn that autocorrelation time", "controller")
     prior_ar_nvar: float = _hp(0.1, "noise variance of the AR(1) prior at the start", "controller", above=0)
     do_train_prior_ar_nvar: bool = _hp(True, "learn that noise variance", "controller")
-    co_prior_var_scale: float = _hp(0.1, "stored for compatibility; used nowhere", "controller", above=0)
+    co_prior: str = _hp("ar1", "prior of the inferred inputs: an AR(1) process, or independent bins (gaussian, student_t); none: no prior and no sampling", "controller", choices=("ar1", "gaussian", "student_t", "none"), own=True, architecture=True)
+    co_prior_var_scale: float = _hp(0.1, "squared scale of the gaussian and student_t priors at the start; not used by ar1", "controller", above=0)
+    co_prior_df: float = _hp(5.0, "degrees of freedom of the Student's t prior of the inferred inputs", "controller", above=0)
 
     # Generator and factors
     gen_dim: int = _hp(100, "units of the generator", "generator", unit="units", minimum=1, tuned="often", architecture=True)
@@ -158,8 +165,9 @@ def value_problem(name: str, value: Any) -> str | None:
     if not right:
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
         return f"--{name} must be {words[kind]}, got {value!r}"
-    if "choices" in facts and value not in facts["choices"]:
-        return f"--{name} must be one of {', '.join(facts['choices'])}, got {value!r}"
+    if "choices" in facts and value not in facts["choices"] and not (facts.get("own") and OWN_PART.fullmatch(value)):
+        own = " or a class of yours, module:Class," if facts.get("own") else ","
+        return f"--{name} must be one of {', '.join(facts['choices'])}{own} got {value!r}"
     checks = (
         ("minimum", "at least", lambda bound: value >= bound),
         ("maximum", "at most", lambda bound: value <= bound),
@@ -225,6 +233,10 @@ def problems(hp: HyperParameters) -> list[str]:
         )
     if hp.output_dist != "poisson" and hp.temporal_spike_jitter_width:
         found.append("--temporal_spike_jitter_width moves spikes: it needs --output_dist=poisson, or 0")
+    if hp.kind == "prior_sample" and ((hp.ic_dim and hp.ic_prior == "none") or (hp.co_dim and hp.co_prior == "none")):
+        found.append(
+            "--kind=prior_sample draws from the priors, but the model was trained with --ic_prior or --co_prior=none"
+        )
     found += _augmentation_problems(hp)
     for name in ("checkpoint_name", "csv_log"):
         if not getattr(hp, name) or "/" in getattr(hp, name):

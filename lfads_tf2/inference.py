@@ -229,5 +229,5 @@ def crop_channels(parameters: np.ndarray, num_channels: int, parameters_per_chan
 
 def session_results(model: LFADS, session: Session, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Results with the read-out cropped to the session's channels."""
-    channels, per_channel = session.train.target.shape[2], model.observation.num_parameters
+    channels, per_channel = session.train.target.shape[2], model.observation.num_reported
     return results | {"output_dist_params": crop_channels(results["output_dist_params"], channels, per_channel)}

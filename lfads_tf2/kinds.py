@@ -12,24 +12,20 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2 import __version__, devices, metrics, model_io, plots, results
-from lfads_tf2.data import resolve
 from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.model_spec import RunError, model_spec
 from lfads_tf2.plot_parts import pixels
 from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
 from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
-from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
+from lfads_tf2.types import ModelSpec, Session, Trials
 
 log = logging.getLogger("lfads_tf2")
-
-
-class RunError(RuntimeError):
-    """A command that cannot be carried out; the message says why and what to do."""
 
 
 def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
@@ -37,7 +33,7 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
     if hp.seed < 0:
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
-    spec = _spec(hp, sessions, memory, subset_allowed=False)
+    spec = model_spec(hp, sessions, memory, subset_allowed=False)
     strategy = replicas.strategy_for(device.num_gpus)
     with tf.device(device.name) if strategy is None else contextlib.nullcontext():
         with replicas.scope(strategy):
@@ -155,10 +151,17 @@ def _against_truth(session: Session, half: str, trials: Trials, inferred) -> dic
     return values
 
 
+_UNITS = {
+    "gaussian": "units of the data: means, then variances",
+    "gamma": "units of the data: means, then ln alpha, then ln beta",
+    "zero_inflated_gamma": "units of the data: means, then logit q, then ln alpha, then ln beta",
+}
+
+
 def _attributes(hp: HyperParameters, session: Session, step: int, samples: int | None) -> dict[str, object]:
     poisson = hp.output_dist == "poisson"
     return {
-        "units": "spikes/bin" if poisson else "units of the data: means, then variances",
+        "units": "spikes/bin" if poisson else _UNITS.get(hp.output_dist, "units of the data: means, then parameters"),
         "kind": hp.kind,
         "num_samples": samples,
         "checkpoint_step": step,
@@ -166,54 +169,6 @@ def _attributes(hp: HyperParameters, session: Session, step: int, samples: int |
         "bin_width_ms": session.bin_width_ms,
         "first_bin": hp.ic_enc_seq_len or None,
     }
-
-
-def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> ModelSpec:
-    """The model's sizes; those of the run folder where it has a model, against which the data are checked.
-
-    ``subset_allowed``: inference may run on some of the model's sessions, and on trials of another length.
-    """
-    spec = resolve(hp, sessions)
-    if memory is None or not memory.sessions:
-        return spec
-    data = {shape.name: shape.num_channels for shape in spec.sessions}
-    encoded = {shape.name: shape.encoded_channels for shape in spec.sessions}
-    if len(memory.sessions) == len(data) == 1 and [*memory.sessions.values()] == [*data.values()]:
-        # One session without partners may be called anything.
-        aligned = {name: any(memory.aligned.values()) for name in data} if memory.aligned else {}
-        known = dict(zip(data, memory.encoded.values(), strict=True))
-        memory = dataclasses.replace(memory, sessions=data, aligned=aligned, encoded=known)
-    wrong = [
-        f"session {name}: the encoders read {channels} channels in the data and {memory.encoded[name]} in the model"
-        for name, channels in encoded.items()
-        if memory.encoded.get(name, channels) != channels
-    ]
-    wrong += [
-        f"session {name} has {channels} channels, the model "
-        + (f"has {memory.sessions[name]}" if name in memory.sessions else "does not know it")
-        for name, channels in data.items()
-        if memory.sessions.get(name) != channels
-    ]
-    if not subset_allowed:
-        wrong += [f"session {name} of the model is not in the data" for name in memory.sessions if name not in data]
-        if memory.num_steps not in (None, spec.num_steps):
-            wrong.append(f"the data have {spec.num_steps} bins, the model was trained with {memory.num_steps}")
-    if wrong:
-        known = ", ".join(f"{name} ({channels} channels)" for name, channels in memory.sessions.items())
-        raise RunError(
-            f"--data_dir: the data do not fit the model in {memory.path.parent}, which has {known}:\n  "
-            + "\n  ".join(wrong) + "\nGive the data it was trained on, or train in a new --lfads_save_dir."
-        )  # fmt: skip
-    aligned = {shape.name: shape.has_alignment for shape in spec.sessions} | memory.aligned
-    shares = {shape.name: shape.observed_share for shape in spec.sessions}
-    shapes = tuple(
-        SessionShape(
-            name, channels, aligned.get(name, False),
-            None if memory.encoded[name] == channels else memory.encoded[name], shares.get(name, 1.0),
-        )
-        for name, channels in memory.sessions.items()
-    )  # fmt: skip
-    return dataclasses.replace(spec, sessions=shapes)
 
 
 def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
@@ -226,7 +181,7 @@ def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
 
 def _trained_model(hp, sessions, memory, native: bool) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
     """A model with trained weights, what their file records, and the model's index of each session."""
-    spec = _spec(hp, sessions, memory, subset_allowed=True)
+    spec = model_spec(hp, sessions, memory, subset_allowed=True)
     model = LFADS(spec, native=native, for_training=False)
     if hp.model_params_file:
         path = Path(hp.model_params_file)

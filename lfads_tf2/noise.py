@@ -23,11 +23,14 @@ def stream(seed: int, purpose: int, step):
 
 
 def draw_noise(spec: ModelSpec, num_trials: int, seed) -> Noise:
-    """Standard normal draws for the posterior samples of ``num_trials`` trials."""
+    """Standard normal draws for the posterior samples of ``num_trials`` trials; zeros where there is no prior."""
     hp = spec.hyperparameters
     seeds = tf.random.experimental.stateless_split(seed, 2)
     g0 = tf.random.stateless_normal([num_trials, hp.ic_dim], seeds[0]) if hp.ic_dim else None
     co = tf.random.stateless_normal([spec.num_steps, num_trials, hp.co_dim], seeds[1]) if hp.co_dim else None
+    # Without a prior there is no distribution to sample: a plain autoencoder takes the means.
+    g0 = tf.zeros_like(g0) if hp.ic_dim and hp.ic_prior == "none" else g0
+    co = tf.zeros_like(co) if hp.co_dim and hp.co_prior == "none" else co
     return Noise(g0, co)
 
 

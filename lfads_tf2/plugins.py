@@ -11,6 +11,11 @@ import sys
 
 from lfads_tf2.settings import SettingsError
 
+# What each kind of class must have; docs/own_parts.md describes them.
+AUGMENTATION_MEMBERS = ("draw", "apply")
+DISTRIBUTION_MEMBERS = ("num_parameters", "data", "log_prob", "mean")
+CO_PRIOR_MEMBERS = ("log_prob", "sample")
+
 
 def is_plugin(name: str) -> bool:
     """Whether a setting names a user's class."""

@@ -105,9 +105,9 @@ class _Half:
                 f"output_dist_params of {where} must be trials x bins x channels with at most {len(trials.data)} "
                 f"trials (those of the data), got shape {given.shape}"
             )
-        gaussian = trials.data.dtype.kind == "f" and given.shape[2] == 2 * trials.target.shape[2]
+        gaussian = trials.data.dtype.kind == "f" and given.shape[2] > trials.target.shape[2]
         self.scale = plots.Scale(session.bin_width_ms, gaussian)
-        rates = given[:, :, : given.shape[2] // 2] if gaussian else given
+        rates = given[:, :, : trials.target.shape[2]] if gaussian else given
         # What is left out at the end of either is not shown.
         self.count, bins, channels = np.minimum(rates.shape, trials.target.shape)
         part = np.s_[: self.count, :bins, :channels]

@@ -127,10 +127,18 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset, missing: bool = False)
 
 
 def read_values(
-    file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS, missing: bool = False
+    file: SessionFile,
+    dataset: h5py.Dataset,
+    axes: str = CHANNELS,
+    missing: bool = False,
+    above: float | None = None,
+    zeros: bool = False,
 ) -> np.ndarray | None:
-    """Finite values as float32; None if there are others. ``missing``: NaN is allowed too."""
-    not_finite, too_large = _Found(axes), _Found(axes)
+    """Finite values as float32; None if there are others.
+
+    ``missing``: NaN is allowed too; ``above``: the values must be greater, or, with ``zeros``, exactly 0.
+    """
+    not_finite, too_large, too_small = _Found(axes), _Found(axes), _Found(axes)
     values = storage.empty(dataset.shape, np.float32)
     for start, block in blocks(dataset):
         stored = values[start : start + len(block)]
@@ -141,10 +149,16 @@ def read_values(
             not_finite.add(~finite & ~np.isnan(block) if missing else ~finite, block, start)
             too_large.add(finite & ~np.isfinite(stored), block, start)
         storage.release(values)
+        if above is not None:
+            too_small.add((stored <= above) & ~(zeros & (stored == 0)), block, start)
     _complain_of_values(file, name_of(dataset), not_finite)
+    if too_small.number:
+        values_must = f"0 or greater than {above}" if zeros else f"greater than {above}"
+        hint = "" if zeros else ", or use --output_dist=zero_inflated_gamma if zeros are part of the data"
+        file.complain(name_of(dataset), f"not {values_must} (--gamma_loc): {too_small}; shift the values{hint}")
     if too_large.number:
         file.complain(name_of(dataset), f"too large for 32-bit floating point: {too_large}; rescale the values")
-    return None if not_finite.number or too_large.number else values
+    return None if not_finite.number or too_large.number or too_small.number else values
 
 
 def _complain_of_values(file: SessionFile, key: str, not_finite: _Found) -> None:

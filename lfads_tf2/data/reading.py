@@ -26,6 +26,8 @@ from lfads_tf2.data.finding import find_sessions, looks_like_hdf5
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
 from lfads_tf2.data.targets import Parts, check_parts, is_benchmark, joined, read_parts, target_of
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
+from lfads_tf2.plugins import DISTRIBUTION_MEMBERS, load_class
+from lfads_tf2.settings import SettingsError
 from lfads_tf2.types import Session, Trials
 
 _log = logging.getLogger("lfads_tf2")
@@ -50,7 +52,7 @@ def read_sessions(hp: HyperParameters) -> list[Session]:
     """
     sessions, problems, warnings = [], [], []
     for name, path in find_sessions(hp.data_dir, hp.data_filename_stem):
-        session = read_session(name, path, hp.output_dist, problems, warnings, may_miss(hp))
+        session = read_session(name, path, hp.output_dist, problems, warnings, may_miss(hp), hp.gamma_loc)
         if session is not None:
             sessions.append(session)
     problems += check_against(hp, sessions)
@@ -66,12 +68,44 @@ def may_miss(hp: HyperParameters) -> bool:
     return "selective_backprop" in augmentation_names(hp)
 
 
+# What the observation models accept.
+ACCEPTED = {"poisson": "counts", "gaussian": "values", "gamma": "positive", "zero_inflated_gamma": "non-negative"}
+READERS = {
+    "counts": read_counts,
+    "values": read_values,
+    "positive": functools.partial(read_values, above=0.0),
+    "non-negative": functools.partial(read_values, above=0.0, zeros=True),
+}
+
+
+def _reader(output_dist: str, above: float) -> Callable:
+    """What reads and checks the data of an observation model. Raises DataError for a user's class that is not one."""
+    accepted = ACCEPTED.get(output_dist)
+    if accepted is None:
+        try:
+            accepted = load_class(output_dist, "output_dist", DISTRIBUTION_MEMBERS).data
+        except SettingsError as error:
+            raise DataError(error.problems) from error
+    if accepted not in READERS:
+        raise DataError(
+            [f"--output_dist={output_dist}: its data must be one of {', '.join(READERS)}, got {accepted!r}"]
+        )
+    return READERS[accepted] if accepted in ("counts", "values") else functools.partial(READERS[accepted], above=above)
+
+
 def read_session(
-    name: str, path: str, output_dist: str, problems: list[str], warnings: list[str], missing: bool = False
+    name: str,
+    path: str,
+    output_dist: str,
+    problems: list[str],
+    warnings: list[str],
+    missing: bool = False,
+    above: float = 0.0,
 ) -> Session | None:
     """One session; what is wrong or odd is added to ``problems`` and ``warnings``, and None returned if it is wrong.
 
-    ``missing``: NaN in the data means "not observed"; the encoders then read 0 there.
+    ``missing``: NaN in the data means "not observed"; the encoders then read 0 there. ``above``: least value of gamma
+    models.
     """
     try:
         handle = h5py.File(path, "r")
@@ -83,7 +117,7 @@ def read_session(
         try:
             # A name that is not UTF-8 comes as bytes; it is none that we look for.
             file.keys = [key for key in handle if isinstance(key, str)]
-            read = functools.partial(read_counts if output_dist == "poisson" else read_values, missing=missing)
+            read = functools.partial(_reader(output_dist, above), missing=missing)
             session = _read_open_file(name, file, read)
         except (OSError, RuntimeError, KeyError) as error:
             file.problems.append(f"{path}: cannot be read ({error}); the file is damaged, write or copy it again")

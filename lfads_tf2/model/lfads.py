@@ -14,8 +14,9 @@ import tensorflow as tf
 from lfads_tf2.model.affine import Linear, WeightInit, make_read_in, project
 from lfads_tf2.model.decoder import Controller, Generator, decoder_scan
 from lfads_tf2.model.encoder import BidirectionalEncoder
-from lfads_tf2.model.observation import OBSERVATION_MODELS
-from lfads_tf2.model.priors import AutoregressivePrior, InitialConditionPrior
+from lfads_tf2.model.observation_own import make_observation
+from lfads_tf2.model.priors import InitialConditionPrior
+from lfads_tf2.model.priors_more import make_co_prior, normal_to_student_t
 from lfads_tf2.types import DecoderInputs, DecoderOutputs, ModelSpec
 
 
@@ -105,7 +106,7 @@ class LFADS(keras.Model):
             )
             self.post_g0_mean = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_mean")
             self.post_g0_logvar = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_logvar")
-            self.ic_prior = InitialConditionPrior(hp, name="prior_g0")
+            self.ic_prior = None if hp.ic_prior == "none" else InitialConditionPrior(hp, name="prior_g0")
         generator_inputs = hp.co_dim + (hp.ext_input_dim if self.injects_ext_input else 0)
         if self.has_controller:
             self.ci_encoder = BidirectionalEncoder(
@@ -117,9 +118,9 @@ class LFADS(keras.Model):
                 feedback = spec.max_channels if rates else hp.factors_dim
             self.num_encoded = hp.ci_enc_dim * (1 if self.causal else 2)
             self.controller = Controller(self.num_encoded + feedback, hp, init, name="controller")
-            self.co_prior = AutoregressivePrior(hp, name="u_prior_ar1")
+            self.co_prior = make_co_prior(hp)
         self.generator = Generator(generator_inputs, hp, self.scan_options, init, name="generator")
-        self.observation = OBSERVATION_MODELS[hp.output_dist](spec, init, name="observation")
+        self.observation = make_observation(spec, init, name="observation")
         self.built = True
 
     def encode(self, batch: Batch, masks: Masks = Masks()) -> Encoding:  # noqa: B008
@@ -162,7 +163,8 @@ class LFADS(keras.Model):
         num_trials = encoding.num_trials
         code = prior_mean = prior_logvar = None
         if hp.ic_dim > 0:
-            prior_mean, prior_logvar = self.ic_prior(num_trials)
+            if self.ic_prior is not None:
+                prior_mean, prior_logvar = self.ic_prior(num_trials)
             code = encoding.post_g0_mean + tf.exp(0.5 * encoding.post_g0_logvar) * noise.g0
         gen_ics = self.generator.initial_states(code, num_trials)
         if self.has_controller:
@@ -184,6 +186,8 @@ class LFADS(keras.Model):
         code = mean = logvar = u = None
         if hp.ic_dim > 0:
             mean, logvar = self.ic_prior(num_trials)
+            if hp.ic_prior == "student_t":
+                g0_noise = normal_to_student_t(g0_noise, hp.ic_prior_df)
             code = mean + tf.exp(0.5 * logvar) * g0_noise
         if self.has_controller:
             u = self.co_prior.sample(co_noise)

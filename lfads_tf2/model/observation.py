@@ -21,7 +21,7 @@ class Poisson(keras.layers.Layer):
     A single session with as many channels as factors has the fixed identity as read-out.
     """
 
-    num_parameters = 1  # a channel
+    num_parameters = num_reported = 1  # a channel
 
     def __init__(self, spec: ModelSpec, init: WeightInit, **kwargs):
         super().__init__(**kwargs)
@@ -51,7 +51,7 @@ class Poisson(keras.layers.Layer):
 class Gaussian(keras.layers.Layer):
     """Values with means and log-variances that are affine in the factors ("fac_2_means", "fac_2_logvars")."""
 
-    num_parameters = 2
+    num_parameters = num_reported = 2
 
     def __init__(self, spec: ModelSpec, init: WeightInit, **kwargs):
         super().__init__(**kwargs)

@@ -90,7 +90,7 @@ class TensorBoard:
         }
         if valid is not None:
             scalars |= {"total/valid": valid.total, "reconstruction/valid": valid.recon, "kl/valid": valid.kl}
-        if self.model.has_controller:
+        if self.model.has_controller and hasattr(self.model.co_prior, "log_tau"):
             prior = self.model.co_prior
             for index, (log_tau, log_variance) in enumerate(
                 zip(np.ravel(prior.log_tau), np.ravel(prior.log_noise_variance), strict=True)
