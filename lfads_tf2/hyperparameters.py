@@ -115,12 +115,22 @@ class HyperParameters:
     learning_rate_n_to_compare: int = _hp(6, "the rate falls when the cost is above those of this many last epochs", "optimisation", unit="epochs", minimum=1)
     learning_rate_stop: float = _hp(1e-5, "training ends below this rate", "optimisation", above=0, tuned="sometimes")
     max_epochs: int = _hp(0, "training ends after so many epochs even if the rate is not yet low; 0: no limit", "optimisation", unit="epochs", minimum=0)
+    recon_reduce: str = _hp("sum", "reconstruction cost of a trial: the sum over bins and channels, or their mean", "optimisation", choices=("sum", "mean"))
+    learning_rate_schedule: str = _hp("original", "the rate falls when the training cost stops falling (original), or when the smoothed validation reconstruction has not fallen for learning_rate_n_to_compare epochs (plateau)", "optimisation", choices=("original", "plateau"))
+    early_stopping_patience: int = _hp(0, "training ends when the smoothed validation reconstruction has not fallen for so many epochs; 0: no such limit", "optimisation", unit="epochs", minimum=0)
+    adam_beta1: float = _hp(0.9, "decay of Adam's mean gradient", "optimisation", minimum=0, below=1)
+    adam_beta2: float = _hp(0.999, "decay of Adam's mean squared gradient", "optimisation", minimum=0, below=1)
+    adam_epsilon: float = _hp(0.1, "added to the root of the mean squared gradient", "optimisation", above=0)
+    weight_decay: float = _hp(0.0, "at each step all weights shrink by this times the learning rate", "optimisation", minimum=0)
     loss_scale: float = _hp(1.0, "the whole cost is multiplied by this before its gradient is clipped", "optimisation", above=0)
     max_grad_norm: float = _hp(200.0, "gradients are scaled down to this global norm", "optimisation", above=0)
     do_reset_learning_rate: bool = _hp(False, "go back to learning_rate_init when training is resumed", "optimisation")
     do_train_io_only: bool = _hp(False, "train read-in and read-out only", "optimisation")
     do_train_encoder_only: bool = _hp(False, "train the initial-condition encoders and their posterior only", "optimisation")
     do_train_readin: bool = _hp(True, "train the read-in matrices", "optimisation")
+    do_train_readout: bool = _hp(True, "train the read-out matrices", "optimisation")
+    read_in: str = _hp("auto", "from channels to the encoders: the identity for a single session without alignment, else linear (auto); or always the one", "optimisation", choices=("auto", "identity", "linear"), architecture=True)
+    read_out: str = _hp("auto", "from factors to log-rates: the identity for a single session with as many channels as factors, else linear (auto); or always linear", "optimisation", choices=("auto", "linear"), architecture=True)
 
     # Against over- and underfitting
     keep_prob: float = _hp(0.95, "dropout keeps each entry with this probability", "regularisation", above=0, maximum=1, tuned="often")
@@ -137,6 +147,10 @@ class HyperParameters:
     l2_ci_enc_scale: float = _hp(0.0, "L2 penalty of the controller-input encoders' recurrent weights", "regularisation", minimum=0)
     l2_start_step: int = _hp(0, "training step at which the L2 penalty starts to rise", "regularisation", unit="steps", minimum=0)
     l2_increase_steps: int = _hp(900, "steps over which the L2 penalty rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
+    l2_start_epoch: int = _hp(0, "epoch at which the L2 penalty starts to rise; above 0 it replaces l2_start_step", "regularisation", unit="epochs", minimum=0)
+    l2_increase_epochs: int = _hp(0, "epochs over which the L2 penalty rises; above 0 it replaces l2_increase_steps", "regularisation", unit="epochs", minimum=0)
+    kl_start_epoch: int = _hp(0, "epoch at which the KL cost starts to rise; above 0 it replaces kl_start_step", "regularisation", unit="epochs", minimum=0)
+    kl_increase_epochs: int = _hp(0, "epochs over which the KL cost rises; above 0 it replaces kl_increase_steps", "regularisation", unit="epochs", minimum=0)
     kl_ic_weight: float = _hp(1.0, "weight of the initial condition's KL cost", "regularisation", minimum=0, tuned="sometimes")
     kl_co_weight: float = _hp(1.0, "weight of the inferred inputs' KL cost", "regularisation", minimum=0, tuned="sometimes")
     kl_start_step: int = _hp(0, "training step at which the KL cost starts to rise", "regularisation", unit="steps", minimum=0)
@@ -224,6 +238,8 @@ def problems(hp: HyperParameters) -> list[str]:
         found.append("--ic_enc_seq_len needs an initial-condition encoder: --ic_dim of at least 1, got 0")
     if hp.do_train_io_only and hp.do_train_encoder_only:
         found.append("--do_train_io_only and --do_train_encoder_only exclude each other; give one of them")
+    if hp.do_train_io_only and not (hp.do_train_readin or hp.do_train_readout):
+        found.append("--do_train_io_only leaves nothing to train without --do_train_readin and --do_train_readout")
     if hp.do_train_encoder_only and hp.ic_dim == 0:
         found.append("--do_train_encoder_only needs an initial-condition encoder: --ic_dim of at least 1, got 0")
     if hp.learning_rate_stop >= hp.learning_rate_init:

@@ -198,6 +198,12 @@ def correlation_terms(co_mean):
     return tf.reduce_sum(0.5 * tf.square(products) * upper, axis=[1, 2]) / pairs
 
 
+def _num_channels(spec: ModelSpec, session):
+    """Channels of a batch's session; of the widest where the session is not known."""
+    widths = [float(shape.num_channels) for shape in spec.sessions]
+    return max(widths) if session is None or min(widths) == max(widths) else tf.gather(widths, session)
+
+
 def costs(
     model: LFADS,
     terms: TrialTerms,
@@ -226,6 +232,8 @@ def costs(
             return tf.reduce_sum(values * trial_weights) / tf.reduce_sum(trial_weights)
 
     recon = -mean(terms.log_likelihood)
+    if model.spec.hyperparameters.recon_reduce == "mean":
+        recon /= float(model.spec.num_steps) * _num_channels(model.spec, session)
     parts = tf.stack([-mean(part) for part in terms.parts])
     if session is not None and len(model.spec.sessions) > 1:
         own = tf.one_hot(session, len(model.spec.sessions))

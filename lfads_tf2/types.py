@@ -109,6 +109,7 @@ class Dials(NamedTuple):
     l2_ci_enc_scale: float = 0.0
     cd_rate: float = 0.0
     loss_scale: float = 1.0
+    weight_decay: float = 0.0
 
     @classmethod
     def of(cls, hp: HyperParameters) -> Dials:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,18 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
                 f"{session.path}: --augmentations: {moving[0]} moves target and encoders' data alike, so the encoders' "
                 "data must be the first bins and channels of the target; store them so, or leave it out"
             )
+    if hp.kind == "train" and sessions and all(session.valid is None for session in sessions):
+        needing = {
+            "--learning_rate_schedule=plateau": hp.learning_rate_schedule == "plateau",
+            "--early_stopping_patience": hp.early_stopping_patience > 0,
+        }
+        found += [
+            f"{flag} needs validation data; store some trials as valid_data" for flag, on in needing.items() if on
+        ]
+    widths = {session.path: session.train.data.shape[2] for session in sessions}
+    if hp.read_in == "identity" and len(set(widths.values())) > 1:
+        counts = listing(f"{path} has {number}" for path, number in widths.items())
+        found.append(f"--read_in=identity needs sessions of the same channels: {counts}; use --read_in=linear")
     feeds_rates = hp.feedback_factors_or_rates == "rates" and hp.do_feed_factors_to_controller and hp.co_dim > 0
     if feeds_rates and len(sessions) > 1:
         found.append(
@@ -135,13 +148,27 @@ def resolve(hp: HyperParameters, sessions: Sequence[Session]) -> ModelSpec:
     data_steps, target_steps = (array.shape[1] for array in (halves[0].data, halves[0].target))
     separate = any(half.recon is not None for half in halves)
     return ModelSpec(
-        hp,
+        _epochs_as_steps(hp, sessions),
         target_steps - hp.ic_enc_seq_len,
         shapes,
         None if data_steps == target_steps else data_steps,
         separate,
         separate and any(bool(_unobserved(half.target).any()) for half in halves),
     )
+
+
+def _epochs_as_steps(hp: HyperParameters, sessions: Sequence[Session]) -> HyperParameters:
+    """Ramps that are given in epochs, in steps; everything else as it is."""
+    counts = [len(session.train.data) for session in sessions]
+    size = min(hp.batch_size, *counts)
+    steps_an_epoch = sum(-(-count // size) for count in counts)
+    steps = {}
+    for cost in ("kl", "l2"):
+        for name, steps_name in (("start_epoch", "start_step"), ("increase_epochs", "increase_steps")):
+            epochs = getattr(hp, f"{cost}_{name}")
+            if epochs:
+                steps[f"{cost}_{steps_name}"] = epochs * steps_an_epoch
+    return dataclasses.replace(hp, **steps) if steps else hp
 
 
 def _shape(session: Session) -> SessionShape:

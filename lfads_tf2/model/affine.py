@@ -90,10 +90,11 @@ class SessionLinear(keras.layers.Layer):
 
 
 def make_read_in(spec: ModelSpec, init: WeightInit) -> SessionLinear | None:
-    """Data -> input factors, or None for the fixed identity of a single session without alignment ("x_2_infac")."""
-    if len(spec.sessions) == 1 and not spec.sessions[0].has_alignment:
-        return None
+    """Data -> input factors ("x_2_infac"), or None for the fixed identity: by default of one session without alignment."""
     hp = spec.hyperparameters
+    alone = len(spec.sessions) == 1 and not spec.sessions[0].has_alignment
+    if hp.read_in == "identity" or (hp.read_in == "auto" and alone):
+        return None
     widths = [session.encoded_channels for session in spec.sessions]
     layer = SessionLinear(widths, [hp.factors_dim] * len(widths), init, name="read_in")
     layer.trainable = hp.do_train_readin
@@ -103,7 +104,9 @@ def make_read_in(spec: ModelSpec, init: WeightInit) -> SessionLinear | None:
 def make_read_out(spec: ModelSpec, init: WeightInit, name: str) -> SessionLinear:
     """Factors -> one parameter of the observation model for each channel ("glm/fac_2_...")."""
     widths = [session.num_channels for session in spec.sessions]
-    return SessionLinear([spec.hyperparameters.factors_dim] * len(widths), widths, init, name=name)
+    layer = SessionLinear([spec.hyperparameters.factors_dim] * len(widths), widths, init, name=name)
+    layer.trainable = spec.hyperparameters.do_train_readout
+    return layer
 
 
 def align(read_in: SessionLinear | None, read_out: SessionLinear | None, sessions: list[Session]) -> None:

@@ -27,6 +27,7 @@ class Poisson(keras.layers.Layer):
         super().__init__(**kwargs)
         self.clip = spec.hyperparameters._clip_value
         identity = len(spec.sessions) == 1 and spec.sessions[0].num_channels == spec.hyperparameters.factors_dim
+        identity = identity and spec.hyperparameters.read_out == "auto"
         self.mean_map = None if identity else make_read_out(spec, init, "fac_2_logrates")
         self.read_outs = [] if identity else [self.mean_map]
         self.built = True

@@ -94,7 +94,7 @@ class Epochs(tf.Module):
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
 
         def apply():
-            self.optimizer.apply(clipped)
+            self.optimizer.apply(clipped, dials.weight_decay)
             return tf.constant(-1)
 
         def skip():

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lfads_tf2.files import write_text
+from lfads_tf2.training.schedules import smoothed
 
-# Of the exponential smoothing of the validation reconstruction: the weight of the newest epoch.
-SMOOTHING = 0.3
 SMOOTHED = "valid/recon_smth"
 
 
@@ -27,15 +26,14 @@ class MetricsLog:
     def __init__(self, path: Path, epochs_kept: int):
         self.path, self.columns = path, []
         rows = [row for row in read_rows(path) if row["epoch"] < epochs_kept] if path.exists() else []
-        smoothed = [row[SMOOTHED] for row in rows if not math.isnan(row.get(SMOOTHED, math.nan))]
-        self.smoothed = smoothed[-1] if smoothed else None
+        known = [row[SMOOTHED] for row in rows if not math.isnan(row.get(SMOOTHED, math.nan))]
+        self.smoothed = known[-1] if known else None
         self._rewrite(rows)
 
     def append(self, row: dict[str, float]) -> None:
         """Adds one epoch; the smoothed validation reconstruction is added to ``row``."""
         if "valid/recon" in row:
-            new = row["valid/recon"]
-            self.smoothed = new if self.smoothed is None else SMOOTHING * new + (1 - SMOOTHING) * self.smoothed
+            self.smoothed = smoothed(self.smoothed, row["valid/recon"])
             row[SMOOTHED] = self.smoothed
         new_columns = [name for name in row if name not in self.columns]
         if new_columns:

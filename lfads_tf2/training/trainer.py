@@ -21,7 +21,13 @@ from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.metrics_log import MetricsLog
 from lfads_tf2.training.optimizer import Adam, trainable_variables
 from lfads_tf2.training.progress import Progress, TensorBoard
-from lfads_tf2.training.schedules import TrainingState, is_lowest_validation, update_learning_rate
+from lfads_tf2.training.schedules import (
+    TrainingState,
+    is_lowest_validation,
+    update_learning_rate,
+    update_learning_rate_on_plateau,
+    watch_validation,
+)
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -63,7 +69,9 @@ class Trainer:
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
         with replicas.scope(strategy):
-            self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
+            self.optimizer = Adam(
+                trainable_variables(model), hp.learning_rate_init, hp.adam_beta1, hp.adam_beta2, hp.adam_epsilon
+            )
         self.train_trials = place([s.train for s in sessions], model.spec)
         shared_by = 1 if strategy is None else strategy.num_replicas_in_sync
         if min(hp.batch_size, *self.train_trials.counts) % shared_by:
@@ -136,6 +144,10 @@ class Trainer:
 
     def _finished(self) -> bool:
         if self.hp.max_epochs and self.state.epoch >= self.hp.max_epochs:
+            return True
+        patience = self.hp.early_stopping_patience
+        if patience and self.state.epochs_since_best >= patience:
+            log.info("Stopping: the validation reconstruction has not fallen for %d epochs.", patience)
             return True
         if self.state.learning_rate < self.hp.learning_rate_stop:
             log.info("Stopping optimization: the learning rate is below %g.", self.hp.learning_rate_stop)
@@ -212,7 +224,12 @@ class Trainer:
         line = format_line(state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight)
         lowest = valid is not None and is_lowest_validation(state, hp, result.kl_weight, result.l2_weight, valid.total)
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
-        update_learning_rate(state, hp, train.total)
+        if valid is not None:
+            watch_validation(state, valid.recon)
+        if hp.learning_rate_schedule == "plateau":
+            update_learning_rate_on_plateau(state, hp)
+        else:
+            update_learning_rate(state, hp, train.total)
         state.epoch += 1
         # The line comes first: a kill in between repeats the epoch, and its line, from the older checkpoint.
         fit_log.append(line)
