@@ -25,6 +25,7 @@ class Device(NamedTuple):
     name: str  # for tf.device
     native: bool  # the loops over time run in the compiled CPU kernels
     xla: bool  # the training step is compiled with XLA
+    num_gpus: int  # GPUs that share each training batch; 0 or 1: nothing is shared
 
 
 def configure(hp: HyperParameters) -> Device:
@@ -48,7 +49,7 @@ def configure(hp: HyperParameters) -> Device:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
         log.debug("TensorFlow is already running; its threads stay as they are.")
-    return Device(name, native, xla)
+    return Device(name, native, xla, min(hp.num_gpus, len(tf.config.get_visible_devices("GPU"))))
 
 
 def _device_name(hp: HyperParameters) -> str:
@@ -57,10 +58,13 @@ def _device_name(hp: HyperParameters) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "gpu":
         number = int(index) if index.isdigit() else 0
-        if number < len(gpus):
-            if hp.allow_gpu_growth:
-                tf.config.experimental.set_memory_growth(gpus[number], True)
-            tf.config.set_visible_devices(gpus[number], "GPU")
+        chosen = gpus[number : number + hp.num_gpus]
+        if chosen:
+            if len(chosen) < hp.num_gpus:
+                log.info("--num_gpus=%d: only %d there from %s on.", hp.num_gpus, len(chosen), hp.device)
+            for gpu in chosen:
+                tf.config.experimental.set_memory_growth(gpu, hp.allow_gpu_growth)
+            tf.config.set_visible_devices(chosen, "GPU")
             return "/gpu:0"
         log.info("--device=%s is not there: running on the CPU.", hp.device)
     return "/cpu:0"

@@ -7,6 +7,7 @@ the dataclass below. Nothing here imports TensorFlow, so a wrong value is refuse
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params")
@@ -15,9 +16,22 @@ KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_
 NO_LIMIT = 4294967295
 
 
+# Augmentations in the order in which they are applied when none is given, and the setting that switches each on.
+AUGMENTATIONS = {
+    "spike_jitter": "temporal_spike_jitter_width",
+    "temporal_shift": "temporal_shift_std",
+    "sample_validation": "sv_rate",
+    "selective_backprop": None,
+    "coordinated_dropout": "cd_rate",
+}
+
+# A user's own part: module:Class.
+OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
 def _hp(default: Any, help_text: str, section: str, **facts: Any) -> Any:
-    """One field. ``facts``: unit, minimum, maximum, above (exclusive minimum), choices, tuned, architecture."""
-    unknown = set(facts) - {"unit", "minimum", "maximum", "above", "below", "choices", "tuned", "architecture"}
+    """One field. ``facts``: unit, minimum, maximum, above (exclusive minimum), choices, own (or a user's class), tuned, architecture."""
+    unknown = set(facts) - {"unit", "minimum", "maximum", "above", "below", "choices", "tuned", "architecture", "own"}
     assert not unknown, unknown
     return dataclasses.field(default=default, metadata={"help": help_text, "section": section, **facts})
 
@@ -45,11 +59,15 @@ class HyperParameters:
     report: bool = _hp(True, "draw the figures of report/ after training and inference", "run")
     device: str = _hp("/gpu:0", "device to run on; falls back to the CPU", "run")
     allow_gpu_growth: bool = _hp(True, "take GPU memory as it is needed and not all at once", "run")
+    num_gpus: int = _hp(1, "GPUs of this machine that share each training batch", "run", minimum=1)
     num_threads: int = _hp(0, "CPU threads; 0: all cores that this process may use", "run", minimum=0)
     jit_compile: str = _hp("auto", "compile the step with XLA; auto: on a GPU only", "run", choices=("auto", "true", "false"))
 
     # Data and observation model
-    output_dist: str = _hp("poisson", "observation model: spike counts (poisson) or values (gaussian)", "data", choices=("poisson", "gaussian"), tuned="once", architecture=True)
+    output_dist: str = _hp("poisson", "observation model: spike counts (poisson), values (gaussian), positive values (gamma), zeros and positive values (zero_inflated_gamma)", "data", choices=("poisson", "gaussian", "gamma", "zero_inflated_gamma"), own=True, tuned="once", architecture=True)
+    gamma_loc: float = _hp(0.0, "gamma models: values other than zero lie above this", "data", minimum=0)
+    gamma_scale_prior: float = _hp(20.0, "zero_inflated_gamma: what the learned factors of alpha and beta start at and are pulled to", "data", above=0)
+    l2_gamma_scale: float = _hp(1e-4, "zero_inflated_gamma: strength of that pull", "data", minimum=0)
     ext_input_dim: int = _hp(0, "external inputs a bin in the data files", "data", minimum=0, tuned="once", architecture=True)
     inject_ext_input_to_gen: bool = _hp(False, "give the external inputs to the generator and not to the encoders", "data", tuned="sometimes", architecture=True)
     _clip_value: float = _hp(80.0, "log-rates and log-variances are limited to plus or minus this before exp", "data", above=0)
@@ -58,9 +76,12 @@ class HyperParameters:
     ic_dim: int = _hp(64, "size of the initial-condition code; 0: one learned initial condition for all trials", "initial condition", unit="dimensions", minimum=0, tuned="sometimes", architecture=True)
     ic_enc_dim: int = _hp(128, "units of each initial-condition encoder", "initial condition", unit="units", minimum=1, tuned="sometimes", architecture=True)
     num_steps_for_gen_ic: int = _hp(NO_LIMIT, "the initial-condition encoders read this many first bins", "initial condition", unit="bins", minimum=1, tuned="sometimes", architecture=True)
+    ic_enc_seq_len: int = _hp(0, "the first bins that serve the initial condition only: the decoder and the reconstruction start after them; 0: none", "initial condition", unit="bins", minimum=0, tuned="sometimes", architecture=True)
     ic_prior_var_min: float = _hp(0.1, "least prior variance of the initial condition", "initial condition", above=0)
     ic_prior_var_scale: float = _hp(0.1, "prior variance of the initial condition (at the start of training if it is learned)", "initial condition", above=0)
     ic_prior_var_max: float = _hp(0.1, "largest prior variance; above ic_prior_var_min the variance is learned", "initial condition", above=0)
+    ic_prior: str = _hp("gaussian", "prior of the initial condition; none: no prior and no sampling", "initial condition", choices=("gaussian", "student_t", "none"), architecture=True)
+    ic_prior_df: float = _hp(5.0, "degrees of freedom of the Student's t prior of the initial condition", "initial condition", above=0)
     ic_post_var_min: float = _hp(1e-4, "floor added to the posterior variance of the initial condition", "initial condition", minimum=0)
 
     # Controller and inferred inputs
@@ -75,7 +96,9 @@ class HyperParameters:
     do_train_prior_ar_atau: bool = _hp(True, "learn that autocorrelation time", "controller")
     prior_ar_nvar: float = _hp(0.1, "noise variance of the AR(1) prior at the start", "controller", above=0)
     do_train_prior_ar_nvar: bool = _hp(True, "learn that noise variance", "controller")
-    co_prior_var_scale: float = _hp(0.1, "stored for compatibility; used nowhere", "controller", above=0)
+    co_prior: str = _hp("ar1", "prior of the inferred inputs: an AR(1) process, or independent bins (gaussian, student_t); none: no prior and no sampling", "controller", choices=("ar1", "gaussian", "student_t", "none"), own=True, architecture=True)
+    co_prior_var_scale: float = _hp(0.1, "squared scale of the gaussian and student_t priors at the start; not used by ar1", "controller", above=0)
+    co_prior_df: float = _hp(5.0, "degrees of freedom of the Student's t prior of the inferred inputs", "controller", above=0)
 
     # Generator and factors
     gen_dim: int = _hp(100, "units of the generator", "generator", unit="units", minimum=1, tuned="often", architecture=True)
@@ -92,25 +115,54 @@ class HyperParameters:
     learning_rate_n_to_compare: int = _hp(6, "the rate falls when the cost is above those of this many last epochs", "optimisation", unit="epochs", minimum=1)
     learning_rate_stop: float = _hp(1e-5, "training ends below this rate", "optimisation", above=0, tuned="sometimes")
     max_epochs: int = _hp(0, "training ends after so many epochs even if the rate is not yet low; 0: no limit", "optimisation", unit="epochs", minimum=0)
+    recon_reduce: str = _hp("sum", "reconstruction cost of a trial: the sum over bins and channels, or their mean", "optimisation", choices=("sum", "mean"))
+    learning_rate_schedule: str = _hp("original", "the rate falls when the training cost stops falling (original), or when the smoothed validation reconstruction has not fallen for learning_rate_n_to_compare epochs (plateau)", "optimisation", choices=("original", "plateau"))
+    early_stopping_patience: int = _hp(0, "training ends when the smoothed validation reconstruction has not fallen for so many epochs; 0: no such limit", "optimisation", unit="epochs", minimum=0)
+    adam_beta1: float = _hp(0.9, "decay of Adam's mean gradient", "optimisation", minimum=0, below=1)
+    adam_beta2: float = _hp(0.999, "decay of Adam's mean squared gradient", "optimisation", minimum=0, below=1)
+    adam_epsilon: float = _hp(0.1, "added to the root of the mean squared gradient", "optimisation", above=0)
+    weight_decay: float = _hp(0.0, "at each step all weights shrink by this times the learning rate", "optimisation", minimum=0)
+    loss_scale: float = _hp(1.0, "the whole cost is multiplied by this before its gradient is clipped", "optimisation", above=0)
     max_grad_norm: float = _hp(200.0, "gradients are scaled down to this global norm", "optimisation", above=0)
     do_reset_learning_rate: bool = _hp(False, "go back to learning_rate_init when training is resumed", "optimisation")
     do_train_io_only: bool = _hp(False, "train read-in and read-out only", "optimisation")
     do_train_encoder_only: bool = _hp(False, "train the initial-condition encoders and their posterior only", "optimisation")
     do_train_readin: bool = _hp(True, "train the read-in matrices", "optimisation")
+    do_train_readout: bool = _hp(True, "train the read-out matrices", "optimisation")
+    read_in: str = _hp("auto", "from channels to the encoders: the identity for a single session without alignment, else linear (auto); or always the one", "optimisation", choices=("auto", "identity", "linear"), architecture=True)
+    read_out: str = _hp("auto", "from factors to log-rates: the identity for a single session with as many channels as factors, else linear (auto); or always linear", "optimisation", choices=("auto", "linear"), architecture=True)
 
     # Against over- and underfitting
     keep_prob: float = _hp(0.95, "dropout keeps each entry with this probability", "regularisation", above=0, maximum=1, tuned="often")
+    augmentations: str = _hp("", "augmentations of the training trials in order, with commas between: spike_jitter, temporal_shift, sample_validation, selective_backprop, coordinated_dropout, or a class of yours, module:Class; empty: those whose own setting is above 0", "regularisation")
+    cd_rate: float = _hp(0.0, "coordinated dropout: entries leave the encoders' input with this probability, and only they train the model; 0: off", "regularisation", minimum=0, below=1, tuned="often")
+    cd_pass_rate: float = _hp(0.0, "coordinated dropout: share of the entries left in that train the model too", "regularisation", minimum=0, maximum=1)
+    temporal_shift_std: float = _hp(0.0, "standard deviation of a random shift of each channel in each training trial; 0: off", "regularisation", unit="bins", minimum=0)
+    temporal_shift_max: int = _hp(6, "largest such shift", "regularisation", unit="bins", minimum=1)
+    sv_rate: float = _hp(0.0, "sample validation: share of all entries that is never trained on and scored apart; 0: off", "regularisation", minimum=0, below=1)
     temporal_spike_jitter_width: int = _hp(0, "training spikes move by up to this many bins", "regularisation", unit="bins", minimum=0, tuned="sometimes")
     l2_gen_scale: float = _hp(500.0, "L2 penalty of the generator's recurrent weights", "regularisation", minimum=0, tuned="often")
     l2_con_scale: float = _hp(500.0, "L2 penalty of the controller's recurrent weights", "regularisation", minimum=0, tuned="often")
+    l2_ic_enc_scale: float = _hp(0.0, "L2 penalty of the initial-condition encoders' recurrent weights", "regularisation", minimum=0)
+    l2_ci_enc_scale: float = _hp(0.0, "L2 penalty of the controller-input encoders' recurrent weights", "regularisation", minimum=0)
     l2_start_step: int = _hp(0, "training step at which the L2 penalty starts to rise", "regularisation", unit="steps", minimum=0)
     l2_increase_steps: int = _hp(900, "steps over which the L2 penalty rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
+    l2_start_epoch: int = _hp(0, "epoch at which the L2 penalty starts to rise; above 0 it replaces l2_start_step", "regularisation", unit="epochs", minimum=0)
+    l2_increase_epochs: int = _hp(0, "epochs over which the L2 penalty rises; above 0 it replaces l2_increase_steps", "regularisation", unit="epochs", minimum=0)
+    kl_start_epoch: int = _hp(0, "epoch at which the KL cost starts to rise; above 0 it replaces kl_start_step", "regularisation", unit="epochs", minimum=0)
+    kl_increase_epochs: int = _hp(0, "epochs over which the KL cost rises; above 0 it replaces kl_increase_steps", "regularisation", unit="epochs", minimum=0)
     kl_ic_weight: float = _hp(1.0, "weight of the initial condition's KL cost", "regularisation", minimum=0, tuned="sometimes")
     kl_co_weight: float = _hp(1.0, "weight of the inferred inputs' KL cost", "regularisation", minimum=0, tuned="sometimes")
     kl_start_step: int = _hp(0, "training step at which the KL cost starts to rise", "regularisation", unit="steps", minimum=0)
     kl_increase_steps: int = _hp(900, "steps over which the KL cost rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
     co_mean_corr_scale: float = _hp(0.0, "penalty on correlated inferred inputs", "regularisation", minimum=0)
     # fmt: on
+
+
+def augmentation_names(hp: HyperParameters) -> tuple[str, ...]:
+    """The augmentations of training in their order: those named, or else those that their own setting switches on."""
+    named = tuple(part.strip() for part in hp.augmentations.split(",") if part.strip())
+    return named or tuple(name for name, switch in AUGMENTATIONS.items() if switch and getattr(hp, switch))
 
 
 def declared() -> dict[str, dataclasses.Field]:
@@ -127,8 +179,9 @@ def value_problem(name: str, value: Any) -> str | None:
     if not right:
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
         return f"--{name} must be {words[kind]}, got {value!r}"
-    if "choices" in facts and value not in facts["choices"]:
-        return f"--{name} must be one of {', '.join(facts['choices'])}, got {value!r}"
+    if "choices" in facts and value not in facts["choices"] and not (facts.get("own") and OWN_PART.fullmatch(value)):
+        own = " or a class of yours, module:Class," if facts.get("own") else ","
+        return f"--{name} must be one of {', '.join(facts['choices'])}{own} got {value!r}"
     checks = (
         ("minimum", "at least", lambda bound: value >= bound),
         ("maximum", "at most", lambda bound: value <= bound),
@@ -140,6 +193,28 @@ def value_problem(name: str, value: Any) -> str | None:
         if fact in facts and not (holds(facts[fact]) and abs(value) < float("inf")):
             return f"--{name} must be {words} {facts[fact]}, got {value!r}"
     return None
+
+
+def _augmentation_problems(hp: HyperParameters) -> list[str]:
+    names, found = augmentation_names(hp), []
+    for name in names:
+        if name not in AUGMENTATIONS and not OWN_PART.fullmatch(name):
+            found.append(f"--augmentations must name {', '.join(AUGMENTATIONS)} or a class, module:Class, got {name!r}")
+        elif AUGMENTATIONS.get(name) and not getattr(hp, AUGMENTATIONS[name]):
+            found.append(f"--augmentations names {name}, but --{AUGMENTATIONS[name]} is 0; set it, or leave {name} out")
+    if len(set(names)) < len(names):
+        found.append(f"--augmentations names something twice, got {hp.augmentations!r}; name each once")
+    for name, switch in AUGMENTATIONS.items():
+        if switch and getattr(hp, switch) and name not in names:
+            found.append(f"--{switch} is {getattr(hp, switch)}, but --augmentations does not name {name}; add it")
+    moving = [name for name in ("spike_jitter", "temporal_shift") if name in names]
+    if moving and "selective_backprop" in names:
+        found.append(
+            f"--augmentations: {moving[0]} moves entries and selective_backprop fixes which are observed; use one"
+        )
+    if hp.cd_pass_rate and not hp.cd_rate:
+        found.append("--cd_pass_rate is a part of coordinated dropout: it needs --cd_rate above 0")
+    return found
 
 
 def problems(hp: HyperParameters) -> list[str]:
@@ -154,8 +229,17 @@ def problems(hp: HyperParameters) -> list[str]:
         )
     if hp.inject_ext_input_to_gen and hp.ext_input_dim == 0:
         found.append("--inject_ext_input_to_gen needs --ext_input_dim of at least 1, got 0")
+    if hp.ic_enc_seq_len and hp.num_steps_for_gen_ic < NO_LIMIT:
+        found.append(
+            f"--ic_enc_seq_len={hp.ic_enc_seq_len} and --num_steps_for_gen_ic={hp.num_steps_for_gen_ic} exclude each "
+            "other: both say which first bins the initial condition reads; give one of them"
+        )
+    if hp.ic_enc_seq_len and hp.ic_dim == 0:
+        found.append("--ic_enc_seq_len needs an initial-condition encoder: --ic_dim of at least 1, got 0")
     if hp.do_train_io_only and hp.do_train_encoder_only:
         found.append("--do_train_io_only and --do_train_encoder_only exclude each other; give one of them")
+    if hp.do_train_io_only and not (hp.do_train_readin or hp.do_train_readout):
+        found.append("--do_train_io_only leaves nothing to train without --do_train_readin and --do_train_readout")
     if hp.do_train_encoder_only and hp.ic_dim == 0:
         found.append("--do_train_encoder_only needs an initial-condition encoder: --ic_dim of at least 1, got 0")
     if hp.learning_rate_stop >= hp.learning_rate_init:
@@ -165,6 +249,11 @@ def problems(hp: HyperParameters) -> list[str]:
         )
     if hp.output_dist != "poisson" and hp.temporal_spike_jitter_width:
         found.append("--temporal_spike_jitter_width moves spikes: it needs --output_dist=poisson, or 0")
+    if hp.kind == "prior_sample" and ((hp.ic_dim and hp.ic_prior == "none") or (hp.co_dim and hp.co_prior == "none")):
+        found.append(
+            "--kind=prior_sample draws from the priors, but the model was trained with --ic_prior or --co_prior=none"
+        )
+    found += _augmentation_problems(hp)
     for name in ("checkpoint_name", "csv_log"):
         if not getattr(hp, name) or "/" in getattr(hp, name):
             found.append(f"--{name} must be a file name without folders, got {getattr(hp, name)!r}")

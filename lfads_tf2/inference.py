@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from lfads_tf2 import noise
 from lfads_tf2.model.lfads import LFADS, Batch, Encoding, Noise, Outputs
-from lfads_tf2.objective import costs, ramps, trial_terms
-from lfads_tf2.types import ModelSpec, Session, Trials
+from lfads_tf2.objective import Ramps, correlation_terms, is_off, l2_cost, ramps, trial_terms
+from lfads_tf2.types import Dials, ModelSpec, Session, Trials
 
 # What the stacks of one decoding call may take.
 MEMORY_BUDGET_BYTES = 2**28
@@ -94,12 +94,21 @@ class Inference(tf.Module):
         return {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
 
     def _batch(self, session, trials, rows) -> Batch:
-        data = trials.data[rows].astype(np.float32).swapaxes(0, 1)
-        data = np.pad(data, ((0, 0), (0, 0), (0, self.model.spec.max_channels - data.shape[2])))
-        ext_input = None
-        if self.model.spec.hyperparameters.ext_input_dim:
+        def time_major(array, channels):
+            array = array[rows].astype(np.float32).swapaxes(0, 1)
+            return np.pad(array, ((0, 0), (0, 0), (0, channels - array.shape[2])))
+
+        spec = self.model.spec
+        ext_input = target = counted = None
+        if spec.hyperparameters.ext_input_dim:
             ext_input = tf.constant(trials.ext_input[rows].swapaxes(0, 1), tf.float32)
-        return Batch(tf.constant(data), ext_input, tf.constant(session, tf.int32))
+        if spec.separate_target:
+            target = time_major(trials.target, spec.max_channels)
+            if spec.partly_observed:
+                counted = tf.constant(~np.isnan(target), tf.float32)
+            target = tf.constant(np.nan_to_num(target))
+        data = tf.constant(time_major(trials.data, spec.max_encoded))
+        return Batch(data, ext_input, tf.constant(session, tf.int32), target, counted)
 
     @tf.function(reduce_retracing=True)
     def _encode(self, batch: Batch) -> Encoding:
@@ -119,16 +128,25 @@ class Inference(tf.Module):
         if push_mean and model.has_controller:
             sample = outputs.decoded.co_mean + tf.exp(0.5 * outputs.decoded.co_logvar) * drawn.co
         terms = trial_terms(model, batch, outputs, sample)
-        fixed = costs(model, terms, outputs, ramps(model.spec.hyperparameters, self.step))
         arrays = self.named(model, outputs)
         if model.has_controller and not push_mean:
             arrays["squared_inputs"] = tf.square(arrays["controller_outputs"])
         means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}
-        per_sample = {key: tf.reshape(value, [num_trials, samples]) for key, value in terms._asdict().items()}
-        hp = model.spec.hyperparameters
-        extra = fixed.total - fixed.recon - ramps(hp, self.step).kl * fixed.kl
-        per_sample["extra"] = tf.fill([num_trials, samples], extra)
-        return means, per_sample
+        dials = Dials.of(model.spec.hyperparameters)
+        # What a trial's cost has beside its likelihood and KL.
+        extra = tf.zeros_like(terms.log_likelihood) + self._ramps().l2 * l2_cost(model, dials)
+        if model.has_controller and not is_off(dials.co_mean_corr_scale):
+            extra += dials.co_mean_corr_scale * correlation_terms(outputs.decoded.co_mean)
+        per_sample = {
+            "log_likelihood": terms.log_likelihood,
+            "kl_ic": terms.kl_ic,
+            "kl_co": terms.kl_co,
+            "extra": extra,
+        }
+        return means, {key: tf.reshape(value, [num_trials, samples]) for key, value in per_sample.items()}
+
+    def _ramps(self) -> Ramps:
+        return ramps(self.model.spec.hyperparameters, self.step)
 
     def _costs(self, terms: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Cost and bounds of each trial from the N x S terms of its samples."""
@@ -137,8 +155,7 @@ class Inference(tf.Module):
         bound = (terms["log_likelihood"] - kl).astype(np.float64)
         largest = bound.max(axis=1, keepdims=True)
         iwae = largest[:, 0] + np.log(np.mean(np.exp(bound - largest), axis=1))
-        ramped = float(ramps(hp, self.step).kl)
-        total = np.mean(-terms["log_likelihood"] + ramped * kl + terms["extra"], axis=1)
+        total = np.mean(-terms["log_likelihood"] + float(self._ramps().kl) * kl + terms["extra"], axis=1)
         steps = np.full(len(total), self.step, np.int64)
         return {"costs": total, "nll_bound_vaes": -bound.mean(axis=1), "nll_bound_iwaes": -iwae, "train_steps": steps}
 
@@ -166,7 +183,8 @@ class _Repeat:
         return None if value is None else tf.repeat(value, self.samples, axis=axis)
 
     def batch(self, batch: Batch) -> Batch:
-        return Batch(self._along(1, batch.data), self._along(1, batch.ext_input), batch.session)
+        along = {name: self._along(1, getattr(batch, name)) for name in ("data", "ext_input", "target", "counted")}
+        return batch._replace(**along)
 
     def encoding(self, encoding: Encoding) -> Encoding:
         by_trial = {"post_g0_mean", "post_g0_logvar"}
@@ -214,5 +232,5 @@ def crop_channels(parameters: np.ndarray, num_channels: int, parameters_per_chan
 
 def session_results(model: LFADS, session: Session, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Results with the read-out cropped to the session's channels."""
-    channels, per_channel = session.train.data.shape[2], model.observation.num_parameters
+    channels, per_channel = session.train.target.shape[2], model.observation.num_reported
     return results | {"output_dist_params": crop_channels(results["output_dist_params"], channels, per_channel)}

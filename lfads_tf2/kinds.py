@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import secrets
@@ -10,24 +11,21 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2 import __version__, devices, metrics, model_io, results
-from lfads_tf2.data import resolve
+from lfads_tf2 import __version__, devices, metrics, model_io, plots, results
 from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.model_spec import RunError, model_spec
+from lfads_tf2.plot_parts import pixels
 from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
-from lfads_tf2.training import checkpoints, fit_log
+from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
-from lfads_tf2.types import ModelSpec, Session, SessionShape
+from lfads_tf2.types import ModelSpec, Session, Trials
 
 log = logging.getLogger("lfads_tf2")
-
-
-class RunError(RuntimeError):
-    """A command that cannot be carried out; the message says why and what to do."""
 
 
 def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
@@ -35,19 +33,23 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
     if hp.seed < 0:
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
-    spec = _spec(hp, sessions, memory, subset_allowed=False)
-    with tf.device(device.name):
-        model = _new_model(spec, sessions, device.native)
+    spec = model_spec(hp, sessions, memory, subset_allowed=False)
+    strategy = replicas.strategy_for(device.num_gpus)
+    with tf.device(device.name) if strategy is None else contextlib.nullcontext():
+        with replicas.scope(strategy):
+            model = _new_model(spec, sessions, device.native)
         resumes = checkpoints.for_resume(Path(hp.lfads_save_dir)) is not None
         if hp.model_params_file and not resumes:
             _guarded(model_io.load_original, model, Path(hp.model_params_file))
         folder = _make_folder(hp)
         try:
-            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla)
+            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla, strategy=strategy)
             _write_hyperparameters(folder, spec, sessions, trainer.step)
             trainer.train()
         except TrainingFailed as error:
             raise RunError(str(error)) from error
+        if hp.report:
+            _example_figure(folder, model, sessions[0], trainer.step)
     if hp.report:
         _report(folder, hp, sessions, {})
 
@@ -71,12 +73,18 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembere
         session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
         if model.injects_ext_input:
             rows = np.arange(hp.batch_size) % len(trials.data)
-            ext_input, source = trials.ext_input[rows], f"first {len(set(rows))} training trials of {session.name}"
+            ext_input, source = (
+                trials.ext_input[rows][:, model.first_bin :],
+                f"first {len(set(rows))} training trials of {session.name}",
+            )
             log.info("The external inputs of the samples are those of the %s.", source)
         run = Inference(model, max(hp.seed, 0), loaded.step)
         samples = run.prior_sample(order[session.name], hp.batch_size, ext_input)
     path = results.runs_path(_make_folder(hp), hp.output_filename_stem, "prior_sample")
-    attributes = _attributes(hp, session, loaded.step, None) | {"read_out_of_session": session.name, "ext_input_from": source}
+    attributes = _attributes(hp, session, loaded.step, None) | {
+        "read_out_of_session": session.name,
+        "ext_input_from": source,
+    }
     results.write_runs(path, session_results(model, session, samples), attributes)
     log.info("Wrote %s", path)
 
@@ -119,7 +127,8 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
                 })  # fmt: skip
                 inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
-                attributes = _attributes(hp, session, loaded.step, samples) | _against_truth(hp, session, half, trials, inferred)
+                attributes = _attributes(hp, session, loaded.step, samples)
+                attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)
                 # The spread is for the figures: the file has the original's keys and no others.
                 results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
                 log.info("Wrote %s", path)
@@ -128,7 +137,7 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
         _report(folder, hp, sessions, found)
 
 
-def _against_truth(hp, session: Session, half: str, trials, inferred) -> dict[str, float]:
+def _against_truth(session: Session, half: str, trials: Trials, inferred) -> dict[str, float]:
     """How well the inferred rates match the truth, printed and stored where the truth is known."""
     if trials.truth is None:
         return {}
@@ -142,50 +151,24 @@ def _against_truth(hp, session: Session, half: str, trials, inferred) -> dict[st
     return values
 
 
+_UNITS = {
+    "gaussian": "units of the data: means, then variances",
+    "gamma": "units of the data: means, then ln alpha, then ln beta",
+    "zero_inflated_gamma": "units of the data: means, then logit q, then ln alpha, then ln beta",
+}
+
+
 def _attributes(hp: HyperParameters, session: Session, step: int, samples: int | None) -> dict[str, object]:
     poisson = hp.output_dist == "poisson"
     return {
-        "units": "spikes/bin" if poisson else "units of the data: means, then variances",
+        "units": "spikes/bin" if poisson else _UNITS.get(hp.output_dist, "units of the data: means, then parameters"),
         "kind": hp.kind,
         "num_samples": samples,
         "checkpoint_step": step,
         "program": f"lfads_tf2 {__version__}",
         "bin_width_ms": session.bin_width_ms,
+        "first_bin": hp.ic_enc_seq_len or None,
     }
-
-
-def _spec(hp, sessions, memory: Remembered | None, subset_allowed: bool) -> ModelSpec:
-    """The model's sizes; those of the run folder where it has a model, against which the data are checked.
-
-    ``subset_allowed``: inference may run on some of the model's sessions, and on trials of another length.
-    """
-    spec = resolve(hp, sessions)
-    if memory is None or not memory.sessions:
-        return spec
-    data = {shape.name: shape.num_channels for shape in spec.sessions}
-    if len(memory.sessions) == len(data) == 1 and [*memory.sessions.values()] == [*data.values()]:
-        # One session without partners may be called anything.
-        aligned = {name: any(memory.aligned.values()) for name in data} if memory.aligned else {}
-        memory = dataclasses.replace(memory, sessions=data, aligned=aligned)
-    wrong = [
-        f"session {name} has {channels} channels, the model "
-        + (f"has {memory.sessions[name]}" if name in memory.sessions else "does not know it")
-        for name, channels in data.items()
-        if memory.sessions.get(name) != channels
-    ]
-    if not subset_allowed:
-        wrong += [f"session {name} of the model is not in the data" for name in memory.sessions if name not in data]
-        if memory.num_steps not in (None, spec.num_steps):
-            wrong.append(f"the data have {spec.num_steps} bins, the model was trained with {memory.num_steps}")
-    if wrong:
-        known = ", ".join(f"{name} ({channels} channels)" for name, channels in memory.sessions.items())
-        raise RunError(
-            f"--data_dir: the data do not fit the model in {memory.path.parent}, which has {known}:\n  "
-            + "\n  ".join(wrong) + "\nGive the data it was trained on, or train in a new --lfads_save_dir."
-        )  # fmt: skip
-    aligned = {shape.name: shape.has_alignment for shape in spec.sessions} | memory.aligned
-    shapes = tuple(SessionShape(name, channels, aligned.get(name, False)) for name, channels in memory.sessions.items())
-    return dataclasses.replace(spec, sessions=shapes)
 
 
 def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
@@ -198,7 +181,7 @@ def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
 
 def _trained_model(hp, sessions, memory, native: bool) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
     """A model with trained weights, what their file records, and the model's index of each session."""
-    spec = _spec(hp, sessions, memory, subset_allowed=True)
+    spec = model_spec(hp, sessions, memory, subset_allowed=True)
     model = LFADS(spec, native=native, for_training=False)
     if hp.model_params_file:
         path = Path(hp.model_params_file)
@@ -234,14 +217,33 @@ def _make_folder(hp: HyperParameters) -> Path:
 def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session], step: int) -> None:
     channels = {shape.name: shape.num_channels for shape in spec.sessions}
     aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
-    text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps)
+    encoded = {shape.name: shape.num_encoded for shape in spec.sessions if shape.num_encoded is not None}
+    text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps, encoded)
     write_text(folder / f"hyperparameters-{step}.txt", text)
+
+
+def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:
+    """Puts three trials of the first session, as the model sees them now, into TensorBoard."""
+    trials = session.valid or session.train
+    trials = Trials(trials.data[:3], None if trials.ext_input is None else trials.ext_input[:3])
+    rates = Inference(model, 0, step).posterior_push_mean(0, trials)["output_dist_params"]
+    channels, gaussian = trials.data.shape[2], model.spec.hyperparameters.output_dist == "gaussian"
+    figure = plots.trials_figure(trials.data, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
+    writer = tf.summary.create_file_writer(str(folder / "lfads_log"))
+    with writer.as_default(step=step):
+        tf.summary.image("example/trials", pixels(figure)[None])
+    writer.close()
 
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict) -> None:
     path = folder / f"{hp.csv_log}.csv"
     log_columns = fit_log.read(path) if path.exists() else None
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
+    if hp.ic_enc_seq_len:
+        sessions = [
+            s._replace(**{n: t and t.from_bin(hp.ic_enc_seq_len) for n, t in (("train", s.train), ("valid", s.valid))})
+            for s in sessions
+        ]
     try:
         written = write_report(folder, sessions, found, log_columns, checkpoints.step_of(lowest) if lowest else None)
     except Exception:

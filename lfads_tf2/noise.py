@@ -13,20 +13,25 @@ from lfads_tf2.types import ModelSpec
 
 # One stream for each purpose, so that equal steps do not share draws.
 TRAIN_NOISE, TRAIN_MASKS, TRAIN_JITTER, VALID_NOISE, POSTERIOR_NOISE, PRIOR_NOISE = range(6)
+# The first of as many streams as there are augmentations.
+TRAIN_AUGMENTATION = 1000
 
 
 def stream(seed: int, purpose: int, step):
-    """The seed pair of one purpose at one step. Seed and step: integers, or scalar tensors, which compile nothing anew."""
+    """The seed pair of one purpose at one step; seed and step are integers or scalar tensors."""
     pair = tf.stack([tf.cast(seed, tf.int32), purpose])
     return tf.random.experimental.stateless_fold_in(pair, tf.cast(step, tf.int32))
 
 
 def draw_noise(spec: ModelSpec, num_trials: int, seed) -> Noise:
-    """Standard normal draws for the posterior samples of ``num_trials`` trials."""
+    """Standard normal draws for the posterior samples of ``num_trials`` trials; zeros where there is no prior."""
     hp = spec.hyperparameters
     seeds = tf.random.experimental.stateless_split(seed, 2)
     g0 = tf.random.stateless_normal([num_trials, hp.ic_dim], seeds[0]) if hp.ic_dim else None
     co = tf.random.stateless_normal([spec.num_steps, num_trials, hp.co_dim], seeds[1]) if hp.co_dim else None
+    # Without a prior there is no distribution to sample: a plain autoencoder takes the means.
+    g0 = tf.zeros_like(g0) if hp.ic_dim and hp.ic_prior == "none" else g0
+    co = tf.zeros_like(co) if hp.co_dim and hp.co_prior == "none" else co
     return Noise(g0, co)
 
 
@@ -55,9 +60,9 @@ def draw_masks(spec: ModelSpec, num_trials: int, seed, keep_prob) -> Masks:
     if isinstance(keep_prob, (int, float)) and keep_prob == 1:
         return Masks()
     sequence = [spec.num_steps, num_trials]
-    shapes = {"data": [*sequence, spec.max_channels], "gen_out": [*sequence, hp.gen_dim]}
+    shapes = {"data": [spec.data_steps, num_trials, spec.max_encoded], "gen_out": [*sequence, hp.gen_dim]}
     if hp.ext_input_dim:
-        shapes["ext_input"] = [*sequence, hp.ext_input_dim]
+        shapes["ext_input"] = [spec.first_bin + spec.num_steps, num_trials, hp.ext_input_dim]
     if hp.ic_dim:
         shapes["ic_code"] = [num_trials, 2 * hp.ic_enc_dim]
     if hp.co_dim:
@@ -66,7 +71,41 @@ def draw_masks(spec: ModelSpec, num_trials: int, seed, keep_prob) -> Masks:
             rates = hp.feedback_factors_or_rates == "rates"
             shapes["feedback"] = [*sequence, spec.max_channels if rates else hp.factors_dim]
     seeds = tf.random.experimental.stateless_split(seed, len(shapes))
-    return Masks(**{name: dropout_mask(shape, keep_prob, s) for (name, shape), s in zip(shapes.items(), tf.unstack(seeds), strict=True)})  # fmt: skip
+    drawn = zip(shapes.items(), tf.unstack(seeds), strict=True)
+    return Masks(**{name: dropout_mask(shape, keep_prob, own_seed) for (name, shape), own_seed in drawn})
+
+
+def draw_shifts(num_trials: int, channels: int, std: float, largest: int, seed):
+    """B x D whole numbers of bins: normal with this standard deviation, rounded, at most ``largest`` either way."""
+    shifts = tf.round(std * tf.random.stateless_normal([num_trials, channels], seed))
+    return tf.cast(tf.clip_by_value(shifts, -float(largest), float(largest)), tf.int32)
+
+
+def fixed_entries(seed: int, session, trials, shape, rate: float):
+    """T x B x D booleans, true for a share ``rate`` of the entries: the same ones whenever a trial comes up.
+
+    A hash of seed, session, trial, bin and channel decides, so that nothing need be stored.
+
+    Args:
+        session: index of the session.
+        trials: B indices of trials within it.
+        shape: T, B, D.
+    """
+
+    def mixed(values):
+        # The finaliser of MurmurHash3: every input bit reaches every output bit.
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+            shifted = tf.bitwise.right_shift(values, tf.constant(shift, tf.uint32))
+            values = tf.bitwise.bitwise_xor(values, shifted) * tf.constant(factor, tf.uint32)
+        return values
+
+    number = tf.constant(seed * 2654435761 % 2**32, tf.uint32)
+    for index, axis in ((session, None), (trials, 1), (tf.range(shape[0]), 0), (tf.range(shape[2]), 2)):
+        index = tf.cast(index, tf.uint32)
+        if axis is not None:
+            index = tf.reshape(index, [-1 if n == axis else 1 for n in range(3)])
+        number = mixed(number * tf.constant(31, tf.uint32) + index + tf.constant(0x9E3779B9, tf.uint32))
+    return number < tf.constant(int(rate * 2**32), tf.uint32)
 
 
 def jitter_spikes(counts, width: int, seed):

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from lfads_tf2.hyperparameters import augmentation_names
 from lfads_tf2.model.lfads import LFADS, Batch, Outputs
 from lfads_tf2.model.priors import kl_inferred_inputs, kl_initial_condition
-from lfads_tf2.types import Dials
+from lfads_tf2.model.priors_more import kl_to_student_t
+from lfads_tf2.types import Dials, ModelSpec
 
 
 class TrialTerms(NamedTuple):
@@ -17,6 +19,7 @@ class TrialTerms(NamedTuple):
     log_likelihood: tf.Tensor  # ln p(x|z), summed over bins and channels
     kl_ic: tf.Tensor  # before kl_ic_weight
     kl_co: tf.Tensor  # before kl_co_weight; estimated at one sample, may be negative
+    parts: tuple[tf.Tensor, ...] = ()  # ln p(x|z) of the entries of each of ``part_names``
 
 
 class Ramps(NamedTuple):
@@ -34,6 +37,25 @@ class Costs(NamedTuple):
     kl: tf.Tensor  # with kl_ic_weight and kl_co_weight, before the ramp
     l2: tf.Tensor  # before the ramp
     correlation: tf.Tensor  # before co_mean_corr_scale
+    kl_ic: tf.Tensor  # before its weight
+    kl_co: tf.Tensor
+    parts: tf.Tensor  # minus ln p(x|z) of each of ``part_names``; with several sessions each one's recon and share too
+
+    @classmethod
+    def zeros(cls, spec: ModelSpec) -> Costs:
+        """Zeros, to add to."""
+        sessions = len(spec.sessions)
+        parts = tf.zeros([len(part_names(spec)) + (2 * sessions if sessions > 1 else 0)])
+        return cls(*(tf.constant(0.0) for _ in cls._fields[:-1]), parts)
+
+
+def part_names(spec: ModelSpec) -> tuple[str, ...]:
+    """What is scored apart from the cost: all entries, held-out entries, neurons and bins, where there are any."""
+    held_out = any(session.num_encoded is not None for session in spec.sessions)
+    forward = spec.data_steps < spec.first_bin + spec.num_steps
+    apart = "sample_validation" in augmentation_names(spec.hyperparameters)
+    present = {"nll": True, "held_out": held_out, "forward": forward, "apart": apart}
+    return tuple(name for name, there in present.items() if there)
 
 
 def ramp(step, start: int, increase: int):
@@ -56,24 +78,80 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
 
     Args:
         model: for its priors and observation model.
-        batch: the data, T x B x D; channels beyond the session's own are left out.
+        batch: the data, T x B x D; channels beyond the session's own, and bins before the decoder's first, are left
+            out.
         outputs: of the model for that batch.
         co_sample: T x B x U, sample of the inferred inputs at which their KL is estimated; None without a controller.
     """
-    log_prob = model.observation.log_prob(batch.data, outputs.parameters)
-    widths = [session.num_channels for session in model.spec.sessions]
-    if min(widths) < max(widths):
-        log_prob *= tf.sequence_mask(tf.gather(widths, batch.session), max(widths), tf.float32)
+    unweighted = unweighted_log_prob(model, batch, outputs)
+    log_prob = weighted(model, batch, unweighted)
     log_likelihood = tf.reduce_sum(log_prob, axis=[0, 2])
     kl_ic = kl_co = tf.zeros_like(log_likelihood)
     encoding = outputs.encoding
-    if encoding.post_g0_mean is not None:
-        kl_ic = kl_initial_condition(
-            encoding.post_g0_mean, encoding.post_g0_logvar, outputs.prior_g0_mean, outputs.prior_g0_logvar
+    if encoding.post_g0_mean is not None and outputs.prior_g0_mean is not None:
+        kl_ic = _kl_ic(model, outputs)
+    if co_sample is not None and model.co_prior is not None:
+        kl_co = _kl_co(model.co_prior, co_sample, outputs.decoded)
+    parts = tuple(_part(name, model.spec, batch, unweighted, log_likelihood) for name in part_names(model.spec))
+    return TrialTerms(log_likelihood, kl_ic, kl_co, parts)
+
+
+def _kl_ic(model: LFADS, outputs: Outputs):
+    """KL of the initial conditions' posterior to their prior, B nats."""
+    hp, posterior = model.spec.hyperparameters, (outputs.encoding.post_g0_mean, outputs.encoding.post_g0_logvar)
+    if hp.ic_prior == "student_t":
+        scale = tf.exp(0.5 * outputs.prior_g0_logvar)
+        return tf.reduce_sum(kl_to_student_t(*posterior, hp.ic_prior_df, outputs.prior_g0_mean, scale), axis=-1)
+    return kl_initial_condition(*posterior, outputs.prior_g0_mean, outputs.prior_g0_logvar)
+
+
+def _kl_co(prior, sample, decoded):
+    """KL of the inferred inputs' posterior to their prior, B nats: exact where the prior can, else at the sample."""
+    if not hasattr(prior, "kl"):
+        return kl_inferred_inputs(prior, sample, decoded.co_mean, decoded.co_logvar)
+    kl = prior.kl(decoded.co_mean, decoded.co_logvar)
+    return tf.reduce_sum(kl, axis=[0, 2]) if len(kl.shape) == 3 else kl
+
+
+def _part(name: str, spec: ModelSpec, batch: Batch, log_prob, log_likelihood):
+    """ln p(x|z) of the entries of one of ``part_names`` for each trial, B."""
+    if name == "nll":
+        return log_likelihood
+    if name == "apart":
+        # At inference nothing is held out.
+        return (
+            0.0 * log_likelihood
+            if batch.apart is None
+            else tf.reduce_sum(log_prob * batch.apart[spec.first_bin :], [0, 2])
         )
-    if co_sample is not None:
-        kl_co = kl_inferred_inputs(model.co_prior, co_sample, outputs.decoded.co_mean, outputs.decoded.co_logvar)
-    return TrialTerms(log_likelihood, kl_ic, kl_co)
+    if batch.counted is not None:
+        log_prob = tf.where(batch.counted[spec.first_bin :] > 0.0, log_prob, 0.0)
+    encoded = spec.data_steps - spec.first_bin
+    if name == "forward":
+        return tf.reduce_sum(log_prob[encoded:], [0, 2])
+    widths = tf.gather([session.encoded_channels for session in spec.sessions], batch.session)
+    held_out = ~tf.sequence_mask(widths, spec.max_channels)
+    return tf.reduce_sum(tf.where(held_out, log_prob[:encoded], 0.0), [0, 2])
+
+
+def unweighted_log_prob(model: LFADS, batch: Batch, outputs: Outputs):
+    """ln p(x|z) of each entry, T x B x D, 0 in channels that the session does not have."""
+    target = batch.data if batch.target is None else batch.target
+    log_prob = model.observation.log_prob(target[model.first_bin :], outputs.parameters)
+    widths = [session.num_channels for session in model.spec.sessions]
+    if min(widths) < max(widths):
+        log_prob *= tf.sequence_mask(tf.gather(widths, batch.session), max(widths), tf.float32)
+    return log_prob
+
+
+def weighted(model: LFADS, batch: Batch, log_prob):
+    """The same with the weights and the stopped gradients that the batch asks for."""
+    counted, flow = (None if v is None else v[model.first_bin :] for v in (batch.counted, batch.flow))
+    if counted is not None:
+        log_prob *= counted
+    if flow is not None:
+        log_prob = flow * log_prob + tf.stop_gradient((1.0 - flow) * log_prob)
+    return log_prob
 
 
 def is_off(scale) -> bool:
@@ -81,16 +159,31 @@ def is_off(scale) -> bool:
     return isinstance(scale, (int, float)) and scale == 0
 
 
+def scaled_by(scale, value):
+    """scale · value, without a product where the scale is the number 1."""
+    return value if isinstance(scale, (int, float)) and scale == 1 else scale * value
+
+
 def l2_cost(model: LFADS, dials: Dials):
-    """Σ ½ scale ‖v‖² / Σ numel(v) over the recurrent matrices and biases of generator and controller; 0 if both are 0."""
-    sets = [(dials.l2_gen_scale, model.generator.cell.regularised)]
+    """Σ ½ scale ‖v‖² / Σ numel(v) over the recurrent matrices and biases of the regularised cells; 0 if none is."""
+    sets = [(dials.l2_gen_scale, [v.value for v in model.generator.cell.regularised])]
     if model.has_controller:
-        sets.append((dials.l2_con_scale, model.controller.cell.regularised))
+        sets.append((dials.l2_con_scale, [v.value for v in model.controller.cell.regularised]))
+    # The denominator counts both cells whatever their scale, as in the original; encoders have one of their own each.
+    cost = _penalty(sets)
+    if model.spec.hyperparameters.ic_dim and not is_off(dials.l2_ic_enc_scale):
+        cost += _penalty([(dials.l2_ic_enc_scale, model.ic_encoder.regularised)])
+    if model.has_controller and not is_off(dials.l2_ci_enc_scale):
+        cost += _penalty([(dials.l2_ci_enc_scale, model.ci_encoder.regularised)])
+    return cost
+
+
+def _penalty(sets):
+    """Σ ½ scale ‖v‖² / Σ numel(v) over pairs of a scale and the tensors that it penalises."""
     if all(is_off(scale) for scale, _ in sets):
         return tf.constant(0.0)
-    # The denominator counts both cells whatever their scale, as in the original.
-    count = sum(variable.value.shape.num_elements() for _, variables in sets for variable in variables)
-    penalties = [scale * tf.nn.l2_loss(v.value) for scale, variables in sets if not is_off(scale) for v in variables]
+    count = sum(tensor.shape.num_elements() for _, tensors in sets for tensor in tensors)
+    penalties = [scale * tf.nn.l2_loss(t) for scale, tensors in sets if not is_off(scale) for t in tensors]
     return tf.add_n(penalties) / float(count)
 
 
@@ -105,8 +198,20 @@ def correlation_terms(co_mean):
     return tf.reduce_sum(0.5 * tf.square(products) * upper, axis=[1, 2]) / pairs
 
 
+def _num_channels(spec: ModelSpec, session):
+    """Channels of a batch's session; of the widest where the session is not known."""
+    widths = [float(shape.num_channels) for shape in spec.sessions]
+    return max(widths) if session is None or min(widths) == max(widths) else tf.gather(widths, session)
+
+
 def costs(
-    model: LFADS, terms: TrialTerms, outputs: Outputs, weights: Ramps, trial_weights=None, dials: Dials | None = None
+    model: LFADS,
+    terms: TrialTerms,
+    outputs: Outputs,
+    weights: Ramps,
+    trial_weights=None,
+    dials: Dials | None = None,
+    session=None,
 ) -> Costs:
     """All cost terms of a batch.
 
@@ -116,6 +221,7 @@ def costs(
         weights: both ramps.
         dials: hyperparameters that change in training; None takes the model's own.
         trial_weights: B, 0 for trials that only fill the batch up; None counts every trial.
+        session: of the batch, to keep the sessions' reconstructions apart; None: not wanted.
     """
     dials = dials or Dials.of(model.spec.hyperparameters)
     if trial_weights is None:
@@ -126,11 +232,19 @@ def costs(
             return tf.reduce_sum(values * trial_weights) / tf.reduce_sum(trial_weights)
 
     recon = -mean(terms.log_likelihood)
+    if model.spec.hyperparameters.recon_reduce == "mean":
+        recon /= float(model.spec.num_steps) * _num_channels(model.spec, session)
+    parts = tf.stack([-mean(part) for part in terms.parts])
+    if session is not None and len(model.spec.sessions) > 1:
+        own = tf.one_hot(session, len(model.spec.sessions))
+        parts = tf.concat([parts, recon * own, own], axis=0)
     kl = mean(dials.kl_ic_weight * terms.kl_ic + dials.kl_co_weight * terms.kl_co)
     l2 = l2_cost(model, dials)
+    if hasattr(model.observation, "penalty"):
+        l2 += model.observation.penalty()
     total = recon + weights.kl * kl + weights.l2 * l2
     correlation = tf.constant(0.0)
     if model.has_controller and not is_off(dials.co_mean_corr_scale):
         correlation = mean(correlation_terms(outputs.decoded.co_mean))
         total += dials.co_mean_corr_scale * correlation
-    return Costs(total, recon, kl, l2, correlation)
+    return Costs(total, recon, kl, l2, correlation, mean(terms.kl_ic), mean(terms.kl_co), parts)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -90,6 +91,13 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     """Write a figure as PNG, atomically. Raises FileNotFoundError when the folder does not exist."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """The drawn figure, height x width x 3 bytes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:

@@ -38,6 +38,10 @@ EXPLAINED = {
 }
 
 
+# A session's figures take seconds; with dozens of sessions the first ones tell enough.
+MOST_SESSIONS = 10
+
+
 def write_report(
     save_dir: Path,
     sessions: list[Session],
@@ -49,7 +53,7 @@ def write_report(
 
     Args:
         save_dir: the run's folder; created if need be.
-        sessions: the data.
+        sessions: the data; figures are drawn of the first MOST_SESSIONS.
         results: ``results[session name][half]``, half ``train`` or ``valid``, maps the keys of a model_runs file to
             trial-major arrays; the trials are the half's first ones. Missing sessions, halves and keys are left out.
             ``controller_outputs_sd`` (trials x bins x inputs), where given, is drawn as the inferred inputs' spread.
@@ -78,7 +82,9 @@ def write_report(
         page.append("<h2>Fit</h2>")
         add("fit", "fit", plots.fit_figure(fit_log, chosen_step))
     taken: set[str] = set()
-    for session in sessions:
+    if len(sessions) > MOST_SESSIONS:
+        page.append(f"<p>Figures of the first {MOST_SESSIONS} of {len(sessions)} sessions.</p>")
+    for session in sessions[:MOST_SESSIONS]:
         halves = _shown_halves(session, results.get(session.name, {}))
         if halves:
             stem = _file_stem(session.name, taken)
@@ -99,13 +105,13 @@ class _Half:
                 f"output_dist_params of {where} must be trials x bins x channels with at most {len(trials.data)} "
                 f"trials (those of the data), got shape {given.shape}"
             )
-        gaussian = np.asarray(trials.data).dtype.kind == "f" and given.shape[2] == 2 * trials.data.shape[2]
+        gaussian = trials.data.dtype.kind == "f" and given.shape[2] > trials.target.shape[2]
         self.scale = plots.Scale(session.bin_width_ms, gaussian)
-        rates = given[:, :, : given.shape[2] // 2] if gaussian else given
-        # A model may reconstruct more channels and bins than the encoders saw; the common ones come first in both.
-        self.count, bins, channels = np.minimum(rates.shape, trials.data.shape)
+        rates = given[:, :, : trials.target.shape[2]] if gaussian else given
+        # What is left out at the end of either is not shown.
+        self.count, bins, channels = np.minimum(rates.shape, trials.target.shape)
         part = np.s_[: self.count, :bins, :channels]
-        self.rates, self.data = rates[part], np.asarray(trials.data)[part]
+        self.rates, self.data = rates[part], np.asarray(trials.target)[part]
         self.truth = None if trials.truth is None else np.asarray(trials.truth)[part]
         self.conditions = None if trials.conditions is None else np.asarray(trials.conditions)[: self.count]
         self.result = result

@@ -143,6 +143,7 @@ class Remembered:
     sessions: dict[str, int]  # channels by name; empty when the file does not say
     aligned: dict[str, bool]
     num_steps: int | None
+    encoded: dict[str, int]  # channels that the encoders read, by session
 
 
 def remembered(folder: Path) -> Remembered | None:
@@ -162,6 +163,7 @@ def remembered(folder: Path) -> Remembered | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         dims = {str(name): int(content["dataset_dims"][name]) for name in content.get("dataset_names", ())}
+        encoded = dims | {str(name): int(n) for name, n in content.get("dataset_encoded_dims", {}).items()}
         aligned = {str(name): bool(value) for name, value in content.get("dataset_alignment", {}).items()}
         steps = content.get("num_steps")
         steps = None if steps is None else int(steps)
@@ -173,7 +175,7 @@ def remembered(folder: Path) -> Remembered | None:
     # The original's "no limit" is larger than any count that is ever reached; it needs no translation.
     if wrong:
         raise SettingsError(wrong)
-    return Remembered(path, known, dims, aligned, steps)
+    return Remembered(path, known, dims, aligned, steps, encoded)
 
 
 def combine(given: dict[str, Any]) -> tuple[HyperParameters, Remembered | None]:
@@ -213,8 +215,17 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, Remembered | None]:
     return hp, memory
 
 
-def to_json(hp: HyperParameters, sessions: dict[str, int], aligned: dict[str, bool], num_steps: int) -> str:
-    """The content of ``hyperparameters-<step>.txt``: booleans as the words that the original wrote."""
+def to_json(
+    hp: HyperParameters,
+    sessions: dict[str, int],
+    aligned: dict[str, bool],
+    num_steps: int,
+    encoded: dict[str, int] | None = None,
+) -> str:
+    """The content of ``hyperparameters-<step>.txt``: booleans as the words that the original wrote.
+
+    ``encoded``: channels that the encoders read in sessions where these are fewer than are reconstructed.
+    """
     values = {n: str(v).lower() if isinstance(v, bool) else v for n, v in dataclasses.asdict(hp).items()}
     facts = {
         "dataset_names": list(sessions),
@@ -222,5 +233,5 @@ def to_json(hp: HyperParameters, sessions: dict[str, int], aligned: dict[str, bo
         "dataset_alignment": aligned,
         "num_steps": num_steps,
         "ndatasets": len(sessions),
-    }
+    } | ({"dataset_encoded_dims": encoded} if encoded else {})
     return json.dumps(values | facts, indent=1)

@@ -18,11 +18,22 @@ if TYPE_CHECKING:
 class Trials(NamedTuple):
     """One half (train or valid) of a session, trial-major NumPy arrays."""
 
-    data: np.ndarray  # N x T x D; the smallest unsigned integer type that holds the counts, or float32 values
-    ext_input: np.ndarray | None = None  # N x T x I float32
-    truth: np.ndarray | None = None  # N x T x D float32, true rates in spikes/bin (true means if Gaussian)
+    data: np.ndarray  # N x T x D, what the encoders read; the smallest unsigned integer type, or float32 values
+    ext_input: np.ndarray | None = None  # N x T x I float32, for the bins of the target
+    truth: np.ndarray | None = None  # N x T x D float32, true rates of the target in spikes/bin (Gaussian: means)
     indices: np.ndarray | None = None  # N, position of each trial in the recording, counted from 0
     conditions: np.ndarray | None = None  # N, condition of each trial (numbers or text)
+    recon: np.ndarray | None = None  # N x T' x D', what is reconstructed, T' >= T, D' >= D; None: the data themselves
+
+    @property
+    def target(self) -> np.ndarray:
+        """What is reconstructed; float32 with NaN where an entry was not observed."""
+        return self.data if self.recon is None else self.recon
+
+    def from_bin(self, first: int) -> Trials:
+        """The same trials with target, truth and external inputs from bin ``first`` on, as the decoder runs."""
+        later = {"recon": self.target, "truth": self.truth, "ext_input": self.ext_input}
+        return self._replace(**{name: None if value is None else value[:, first:] for name, value in later.items()})
 
 
 class Session(NamedTuple):
@@ -42,8 +53,15 @@ class SessionShape:
     """What the model must know of a session."""
 
     name: str
-    num_channels: int
+    num_channels: int  # that are reconstructed
     has_alignment: bool = False
+    num_encoded: int | None = None  # channels that the encoders read, the first ones; None: all
+    observed_share: float = 1.0  # of the training target's entries
+
+    @property
+    def encoded_channels(self) -> int:
+        """Channels that the encoders read."""
+        return self.num_channels if self.num_encoded is None else self.num_encoded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +69,26 @@ class ModelSpec:
     """Hyperparameters together with what the data decide. Made once by ``data.resolve``; nobody adds to it later."""
 
     hyperparameters: HyperParameters
-    num_steps: int  # T
+    num_steps: int  # T, bins that the decoder runs through
     sessions: tuple[SessionShape, ...]
+    encoded_steps: int | None = None  # bins that the encoders read, those of the initial condition included; None: T
+    separate_target: bool = False  # the data hold a target beside what the encoders read
+    partly_observed: bool = False  # some entries of the target are NaN
+
+    @property
+    def first_bin(self) -> int:
+        """Bins before the decoder's first, which serve the initial condition only (ic_enc_seq_len)."""
+        return self.hyperparameters.ic_enc_seq_len
+
+    @property
+    def data_steps(self) -> int:
+        """Bins of the encoders' data."""
+        return self.num_steps + self.first_bin if self.encoded_steps is None else self.encoded_steps
+
+    @property
+    def max_encoded(self) -> int:
+        """Channels that the encoders read in the widest session."""
+        return max(session.encoded_channels for session in self.sessions)
 
     @property
     def max_channels(self) -> int:
@@ -61,7 +97,7 @@ class ModelSpec:
 
 
 class Dials(NamedTuple):
-    """Hyperparameters that may change while a model trains. Numbers, or scalar tensors: then a change compiles nothing."""
+    """Hyperparameters that may change in training. Numbers, or scalar tensors: then a change compiles nothing."""
 
     keep_prob: float
     l2_gen_scale: float
@@ -69,6 +105,11 @@ class Dials(NamedTuple):
     kl_ic_weight: float
     kl_co_weight: float
     co_mean_corr_scale: float
+    l2_ic_enc_scale: float = 0.0
+    l2_ci_enc_scale: float = 0.0
+    cd_rate: float = 0.0
+    loss_scale: float = 1.0
+    weight_decay: float = 0.0
 
     @classmethod
     def of(cls, hp: HyperParameters) -> Dials:

@@ -77,7 +77,9 @@ class GoldenCase:
 
     def noise(self, ds: str, which: str = "post") -> Noise:
         g0 = self.tree.get(f"inputs/{ds}/noise/{which}_g0")
-        return Noise(None if g0 is None else tf.constant(g0), time_major(self.tree.get(f"inputs/{ds}/noise/{which}_co")))
+        return Noise(
+            None if g0 is None else tf.constant(g0), time_major(self.tree.get(f"inputs/{ds}/noise/{which}_co"))
+        )
 
     def masks(self, ds: str) -> Masks:
         recorded = self.results(f"inputs/{ds}/dropout_masks")

@@ -91,7 +91,7 @@ BAD_FLAGS = [
     (["--seed=4294967296"], r"--seed must be at most 2147483647"),
     (["--learning_rate_n_to_compare=0"], r"must be at least 1, got 0"),
     (["--kind=dance"], r"--kind must be one of train, posterior_sample_and_average.*got 'dance'"),
-    (["--output_dist=Poisson"], r"--output_dist must be one of poisson, gaussian, got 'Poisson'"),
+    (["--output_dist=Poisson"], r"--output_dist must be one of poisson, gaussian, gamma.*, got 'Poisson'"),
     (["--gen_dim=0", "--keep_prob=3"], r"(?s)--gen_dim must be.*--keep_prob must be"),
     (["--ic_prior_var_min=0.2"], r"ic_prior_var_min <= --ic_prior_var_scale .*got 0\.2, 0\.1, 0\.1"),
     (["--inject_ext_input_to_gen"], r"needs --ext_input_dim of at least 1"),

@@ -12,7 +12,9 @@ from lfads_tf2.types import ModelSpec, SessionShape
 
 
 def spec_of(**settings) -> ModelSpec:
-    hp = HyperParameters(co_dim=2, ic_dim=5, gen_dim=9, con_dim=4, ci_enc_dim=3, ic_enc_dim=6, factors_dim=4, **settings)
+    hp = HyperParameters(
+        co_dim=2, ic_dim=5, gen_dim=9, con_dim=4, ci_enc_dim=3, ic_enc_dim=6, factors_dim=4, **settings
+    )
     return ModelSpec(hp, 40, (SessionShape("a", 11),))
 
 

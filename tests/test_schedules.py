@@ -75,7 +75,9 @@ def test_lines_are_the_originals():
     path = FOLDER / "tf1_checkpoint" / "run" / "fitlog.csv"
     for line in path.read_text().splitlines():
         row = parse_line(line)
-        train, valid = (EpochCosts(*(row[f"{t}_{half}"] for t in ("total", "recon", "kl"))) for half in ("train", "valid"))
+        train, valid = (
+            EpochCosts(*(row[f"{t}_{half}"] for t in ("total", "recon", "kl"))) for half in ("train", "valid")
+        )
         again = format_line(
             int(row["epoch"]), int(row["step"]), train, valid, row["l2"], row["kl_weight"], row["l2_weight"]
         )

@@ -199,7 +199,7 @@ def test_yaml_values(tmp_path):
         ("learning_rate_init: .inf", "learning_rate_init must be greater than 0, got inf"),
         ("do_train_readin: 1", "do_train_readin must be true or false, got 1"),
         ("do_train_readin: maybe", "do_train_readin must be true or false, got 'maybe'"),
-        ("output_dist: binomial", "output_dist must be one of poisson, gaussian, got 'binomial'"),
+        ("output_dist: binomial", "output_dist must be one of poisson, gaussian, gamma.*, got 'binomial'"),
         ("data_dir: 3", "data_dir must be text, got 3"),
         ("gen_dim: 1\ngen_dim: 1", "gen_dim is given twice"),
         ("gen_dim: 1\nc_gen_dim: 2", "gen_dim is given twice, as 1 and 2"),

@@ -49,7 +49,9 @@ def test_counts_that_need_a_wider_type_while_mapped(folder, monkeypatch):
     monkeypatch.setattr(storage, "RESIDENT_BYTES", 500)
     counts = np.random.default_rng(1).poisson(3, (30, 9, 7))
     counts[17, 3, 2] = 70000
-    write_spikes(folder / "data" / "one.h5", train_data=counts, train_truth=None, train_ext_input=None, valid_ext_input=None)
+    write_spikes(
+        folder / "data" / "one.h5", train_data=counts, train_truth=None, train_ext_input=None, valid_ext_input=None
+    )
     session = read_sessions(HyperParameters(data_dir=str(folder / "data"), data_filename_stem=""))[0]
     assert session.train.data.dtype == np.uint32 and storage.is_mapped(session.train.data)
     np.testing.assert_array_equal(session.train.data, counts)

@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lfads_tf2.hyperparameters import NO_LIMIT, declared  # noqa: E402
-from lfads_tf2.settings import IGNORED, NOT_REMEMBERED  # noqa: E402
+from lfads_tf2.hyperparameters import NO_LIMIT, declared
+from lfads_tf2.settings import IGNORED, NOT_REMEMBERED
 
 PAGE = ROOT / "docs" / "hyperparameters.md"
 

@@ -200,10 +200,11 @@ def with_data(config: SearchConfig, num_bins: int, num_channels: float, batches_
         for key, what, value in config.expected
         if value != known[what]
     ]
-    entries = num_bins * num_channels
+    # Costs that are averaged already need no factor.
+    entries = 1.0 if config.given.get("recon_reduce") == "mean" else num_bins * num_channels
     values = {n: v * entries if n in config.per_entry else v for n, v in config.given.items()}
     for cost in ("kl", "l2"):
-        if f"{cost}_increase_steps" not in values:
+        if f"{cost}_increase_steps" not in values and not values.get(f"{cost}_increase_epochs"):
             values[f"{cost}_increase_steps"] = config.options.ramp_epochs * batches_an_epoch
     # The rate of each worker is what the search says; nothing else lowers it.
     rates = [s.minimum for s in config.searched if s.target == "learning_rate_init"]

@@ -25,7 +25,11 @@ SAME = {
     "model.fac_dim": "factors_dim", "model.co_prior.tau": "prior_ar_atau", "model.co_prior.nvar": "prior_ar_nvar",
     "model.ic_post_var_min": "ic_post_var_min", "model.cell_clip": "cell_clip_value",
     "model.lr_init": "learning_rate_init", "model.l2_gen_scale": "l2_gen_scale", "model.l2_con_scale": "l2_con_scale",
-    "model.kl_ic_scale": "kl_ic_weight", "model.kl_co_scale": "kl_co_weight", "model.cd_rate": "cd_rate",
+    "model.l2_ic_enc_scale": "l2_ic_enc_scale", "model.l2_ci_enc_scale": "l2_ci_enc_scale",
+    "model.weight_decay": "weight_decay", "model.loss_scale": "loss_scale", "model.lr_adam_beta1": "adam_beta1",
+    "model.lr_adam_beta2": "adam_beta2", "model.lr_adam_epsilon": "adam_epsilon",
+    "model.ic_enc_seq_len": "ic_enc_seq_len", "model.kl_start_epoch": "kl_start_epoch",
+    "model.l2_start_epoch": "l2_start_epoch", "model.kl_ic_scale": "kl_ic_weight", "model.kl_co_scale": "kl_co_weight", "model.cd_rate": "cd_rate",
     "trainer.gradient_clip_val": "max_grad_norm", "posterior_sampling.fn.num_samples": "num_samples_posterior",
 }  # fmt: skip
 # Weights of costs that are averaged over bins and channels there and summed over a trial here.

@@ -73,13 +73,19 @@ def blocks(dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
         yield start, block.astype(np.float32) if block.dtype == np.float16 else block
 
 
-def read_counts(file: SessionFile, dataset: h5py.Dataset) -> np.ndarray | None:
-    """Spike counts a bin in the smallest of uint8, uint16, uint32 that holds them; None if any is no count."""
-    key = name_of(dataset)
+def read_counts(file: SessionFile, dataset: h5py.Dataset, missing: bool = False) -> np.ndarray | None:
+    """Spike counts a bin in the smallest of uint8, uint16, uint32 that holds them; None if any is no count.
+
+    ``missing``: NaN is allowed and stands for "not observed"; where there is any, the counts come as float32.
+    """
+    key, unobserved = name_of(dataset), []
     not_finite, negative, fractional, too_large = (_Found() for _ in range(4))
     counts: np.ndarray | None = storage.empty(dataset.shape, np.uint8)
     for start, block in blocks(dataset):
         if block.dtype.kind == "f":
+            if missing:
+                unobserved.append(np.isnan(block))
+                block = np.where(unobserved[-1], 0, block)
             finite = np.isfinite(block)
             not_finite.add(~finite, block, start)
             fractional.add(finite & (np.floor(block) != block), block, start)
@@ -112,12 +118,27 @@ def read_counts(file: SessionFile, dataset: h5py.Dataset) -> np.ndarray | None:
         )
     if too_large.number:
         file.complain(key, f"count above {COUNT_LIMIT - 1}: {too_large}; these cannot be spike counts a bin")
+    if counts is not None and any(block.any() for block in unobserved):
+        whole = storage.empty(counts.shape, np.float32)
+        whole[...] = counts
+        whole[np.concatenate(unobserved)] = np.nan
+        counts = whole
     return counts
 
 
-def read_values(file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS) -> np.ndarray | None:
-    """Finite values as float32; None if there are others."""
-    not_finite, too_large = _Found(axes), _Found(axes)
+def read_values(
+    file: SessionFile,
+    dataset: h5py.Dataset,
+    axes: str = CHANNELS,
+    missing: bool = False,
+    above: float | None = None,
+    zeros: bool = False,
+) -> np.ndarray | None:
+    """Finite values as float32; None if there are others.
+
+    ``missing``: NaN is allowed too; ``above``: the values must be greater, or, with ``zeros``, exactly 0.
+    """
+    not_finite, too_large, too_small = _Found(axes), _Found(axes), _Found(axes)
     values = storage.empty(dataset.shape, np.float32)
     for start, block in blocks(dataset):
         stored = values[start : start + len(block)]
@@ -125,19 +146,27 @@ def read_values(file: SessionFile, dataset: h5py.Dataset, axes: str = CHANNELS) 
             stored[...] = block
         if block.dtype.kind == "f" and not np.isfinite(stored).all():
             finite = np.isfinite(block)
-            not_finite.add(~finite, block, start)
+            not_finite.add(~finite & ~np.isnan(block) if missing else ~finite, block, start)
             too_large.add(finite & ~np.isfinite(stored), block, start)
         storage.release(values)
+        if above is not None:
+            too_small.add((stored <= above) & ~(zeros & (stored == 0)), block, start)
     _complain_of_values(file, name_of(dataset), not_finite)
+    if too_small.number:
+        values_must = f"0 or greater than {above}" if zeros else f"greater than {above}"
+        hint = "" if zeros else ", or use --output_dist=zero_inflated_gamma if zeros are part of the data"
+        file.complain(name_of(dataset), f"not {values_must} (--gamma_loc): {too_small}; shift the values{hint}")
     if too_large.number:
         file.complain(name_of(dataset), f"too large for 32-bit floating point: {too_large}; rescale the values")
-    return None if not_finite.number or too_large.number else values
+    return None if not_finite.number or too_large.number or too_small.number else values
 
 
 def _complain_of_values(file: SessionFile, key: str, not_finite: _Found) -> None:
     if not_finite.number:
         file.complain(
-            key, f"NaN or infinity: {not_finite}; every bin needs a value: fill the gaps or leave these trials out"
+            key,
+            f"NaN or infinity: {not_finite}; every bin needs a value: fill the gaps or leave these trials out "
+            "(--augmentations=selective_backprop takes NaN for entries that were not observed)",
         )
 
 

@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from lfads_tf2.data.errors import DataError, by, listing
-from lfads_tf2.hyperparameters import HyperParameters
-from lfads_tf2.types import ModelSpec, Session, SessionShape
+from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
+from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
 
 def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
     """Everything that is wrong between the hyperparameters and the sessions; empty when all is well."""
     found = [problem for session in sessions for problem in _session_problems(hp, session)]
     steps = {session.path: session.train.data.shape[1] for session in sessions}
-    if len(set(steps.values())) > 1:
-        counts = listing(f"{path} has {number}" for path, number in steps.items())
+    targets = {session.path: session.train.target.shape[1] for session in sessions}
+    if len(set(steps.values())) > 1 or len(set(targets.values())) > 1:
+        counts = listing(
+            f"{path} has {number}" for path, number in (steps if len(set(targets.values())) == 1 else targets).items()
+        )
         found.append(f"sessions differ in their number of bins: {counts}; cut all trials to the same length")
+    if hp.ic_enc_seq_len and hp.ic_enc_seq_len >= min(steps.values(), default=np.inf):
+        found.append(
+            f"--ic_enc_seq_len={hp.ic_enc_seq_len}: the encoders' data have only {min(steps.values())} bins, so "
+            "nothing would be left to reconstruct from; use fewer bins or longer trials"
+        )
+    steps = {path: number - hp.ic_enc_seq_len for path, number in steps.items()}
     if hp.co_dim > 0 and hp.controller_input_lag >= min(steps.values(), default=np.inf):
         found.append(
             f"--controller_input_lag={hp.controller_input_lag}: trials have only {min(steps.values())} bins, so the "
             "controller would never read the data; use a smaller lag, --controller_input_lag=1, or longer trials"
         )
+    moving = [name for name in ("spike_jitter", "temporal_shift") if name in augmentation_names(hp)]
+    for session in sessions if moving and hp.kind == "train" else ():
+        if session.train.recon is not None and not _is_nested(session.train):
+            found.append(
+                f"{session.path}: --augmentations: {moving[0]} moves target and encoders' data alike, so the encoders' "
+                "data must be the first bins and channels of the target; store them so, or leave it out"
+            )
+    if hp.kind == "train" and sessions and all(session.valid is None for session in sessions):
+        needing = {
+            "--learning_rate_schedule=plateau": hp.learning_rate_schedule == "plateau",
+            "--early_stopping_patience": hp.early_stopping_patience > 0,
+        }
+        found += [
+            f"{flag} needs validation data; store some trials as valid_data" for flag, on in needing.items() if on
+        ]
+    widths = {session.path: session.train.data.shape[2] for session in sessions}
+    if hp.read_in == "identity" and len(set(widths.values())) > 1:
+        counts = listing(f"{path} has {number}" for path, number in widths.items())
+        found.append(f"--read_in=identity needs sessions of the same channels: {counts}; use --read_in=linear")
     feeds_rates = hp.feedback_factors_or_rates == "rates" and hp.do_feed_factors_to_controller and hp.co_dim > 0
     if feeds_rates and len(sessions) > 1:
         found.append(
@@ -35,7 +64,7 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
 def _session_problems(hp: HyperParameters, session: Session) -> list[str]:
     found = []
     halves = {"train": session.train, "valid": session.valid}
-    channels = session.train.data.shape[2]
+    channels = session.train.target.shape[2]
     for half, trials in halves.items():
         if trials is None or hp.ext_input_dim == 0:
             continue
@@ -74,10 +103,10 @@ def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str
     """What is odd but usable, one sentence each."""
     found = []
     for session in sessions:
-        silent = np.flatnonzero(~session.train.data.any(axis=(0, 1)))
+        silent = np.flatnonzero(~session.train.target.any(axis=(0, 1)))
         if silent.size:
             found.append(
-                f"{session.path}: {silent.size} of {session.train.data.shape[2]} channels are zero in every training "
+                f"{session.path}: {silent.size} of {session.train.target.shape[2]} channels are zero in every training "
                 f"trial (counted from 0: {listing(silent)}); better left out of the data"
             )
     carriers = [session.path for session in sessions if session.train.ext_input is not None]
@@ -114,5 +143,46 @@ def resolve(hp: HyperParameters, sessions: Sequence[Session]) -> ModelSpec:
     problems = check_against(hp, sessions) if sessions else ["no session given; at least one is needed"]
     if problems:
         raise DataError(problems)
-    shapes = tuple(SessionShape(s.name, s.train.data.shape[2], s.alignment_matrix is not None) for s in sessions)
-    return ModelSpec(hp, sessions[0].train.data.shape[1], shapes)
+    shapes = tuple(_shape(session) for session in sessions)
+    halves = [half for session in sessions for half in (session.train, session.valid) if half is not None]
+    data_steps, target_steps = (array.shape[1] for array in (halves[0].data, halves[0].target))
+    separate = any(half.recon is not None for half in halves)
+    return ModelSpec(
+        _epochs_as_steps(hp, sessions),
+        target_steps - hp.ic_enc_seq_len,
+        shapes,
+        None if data_steps == target_steps else data_steps,
+        separate,
+        separate and any(bool(_unobserved(half.target).any()) for half in halves),
+    )
+
+
+def _epochs_as_steps(hp: HyperParameters, sessions: Sequence[Session]) -> HyperParameters:
+    """Ramps that are given in epochs, in steps; everything else as it is."""
+    counts = [len(session.train.data) for session in sessions]
+    size = min(hp.batch_size, *counts)
+    steps_an_epoch = sum(-(-count // size) for count in counts)
+    steps = {}
+    for cost in ("kl", "l2"):
+        for name, steps_name in (("start_epoch", "start_step"), ("increase_epochs", "increase_steps")):
+            epochs = getattr(hp, f"{cost}_{name}")
+            if epochs:
+                steps[f"{cost}_{steps_name}"] = epochs * steps_an_epoch
+    return dataclasses.replace(hp, **steps) if steps else hp
+
+
+def _shape(session: Session) -> SessionShape:
+    data, target = session.train.data, session.train.target
+    encoded = None if data.shape[2] == target.shape[2] else data.shape[2]
+    share = 1.0 if session.train.recon is None else 1.0 - float(np.mean(_unobserved(target)))
+    return SessionShape(session.name, target.shape[2], session.alignment_matrix is not None, encoded, share)
+
+
+def _unobserved(target: np.ndarray) -> np.ndarray:
+    return np.isnan(target) if target.dtype.kind == "f" else np.zeros(1, bool)
+
+
+def _is_nested(half: Trials) -> bool:
+    """Whether the encoders' data are the first bins and channels of the target (0 where that was not observed)."""
+    inner = half.target[:, : half.data.shape[1], : half.data.shape[2]]
+    return bool(np.all((inner == half.data) | (np.isnan(inner) if inner.dtype.kind == "f" else False)))

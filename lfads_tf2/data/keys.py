@@ -82,6 +82,9 @@ class SessionFile:
             if self.key("train_encod_data"):
                 self.warnings.append(f"{self.path}: has train_data and train_encod_data; train_data is used")
             keys = {half: (self.key(f"{half}_data"), None) for half in HALVES}
+        elif self.key("train_spikes_heldin") and not self.key("train_encod_data"):
+            names = ("train_spikes_heldin", "eval_spikes_heldin")
+            keys = {half: (self.key(name), None) for half, name in zip(HALVES, names, strict=True)}
         else:
             keys = {half: (self.key(f"{half}_encod_data"), self.key(f"{half}_recon_data")) for half in HALVES}
         if keys["train"][0] is None:
@@ -92,9 +95,8 @@ class SessionFile:
         keys = f"the keys are {listing(self.keys, 12)}" if self.keys else "the file has no keys at all"
         items = {key: self.item(key) for key in self.keys}
         nested = [key for key, item in items.items() if isinstance(item, h5py.Group) and "train_data" in item]
-        if self.key("train_spikes_heldin", "eval_spikes_heldin"):
-            guess = "they look like the Neural Latents Benchmark (NLB) dialect, which is not supported yet; "
-            guess += "store train_spikes_heldin as train_data, and trials held out of it as valid_data"
+        if self.key("eval_spikes_heldin", "train_spikes_heldout"):
+            guess = "they look like the Neural Latents Benchmark (NLB) dialect; store train_spikes_heldin too"
         elif self.key("train_recon_data"):
             guess = "they look like the second dialect (train_recon_data); store train_encod_data too"
         elif self.key("output_dist_params"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from lfads_tf2.data.arrays import CHANNELS, INPUTS, has_shape, read_counts, read_values, same_content
+from lfads_tf2.data.arrays import CHANNELS, INPUTS, has_shape, read_counts, read_values
 from lfads_tf2.data.checks import check_against, warnings_about
 from lfads_tf2.data.errors import DataError, by
 from lfads_tf2.data.extras import (
@@ -23,7 +24,10 @@ from lfads_tf2.data.extras import (
 )
 from lfads_tf2.data.finding import find_sessions, looks_like_hdf5
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
-from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.data.targets import Parts, check_parts, is_benchmark, joined, read_parts, target_of
+from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
+from lfads_tf2.plugins import DISTRIBUTION_MEMBERS, load_class
+from lfads_tf2.settings import SettingsError
 from lfads_tf2.types import Session, Trials
 
 _log = logging.getLogger("lfads_tf2")
@@ -33,7 +37,9 @@ class _Half(NamedTuple):
     """Train or valid of one file. The shape is known even where a value is wrong, so that all problems come at once."""
 
     shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
     trials: Trials  # with data=None if that could not be used
+    parts: Parts | None = None  # of the third dialect's target
 
 
 def read_sessions(hp: HyperParameters) -> list[Session]:
@@ -46,7 +52,7 @@ def read_sessions(hp: HyperParameters) -> list[Session]:
     """
     sessions, problems, warnings = [], [], []
     for name, path in find_sessions(hp.data_dir, hp.data_filename_stem):
-        session = read_session(name, path, hp.output_dist, problems, warnings)
+        session = read_session(name, path, hp.output_dist, problems, warnings, may_miss(hp), hp.gamma_loc)
         if session is not None:
             sessions.append(session)
     problems += check_against(hp, sessions)
@@ -57,8 +63,50 @@ def read_sessions(hp: HyperParameters) -> list[Session]:
     return [_without_ext_input(session) for session in sessions] if hp.ext_input_dim == 0 else sessions
 
 
-def read_session(name: str, path: str, output_dist: str, problems: list[str], warnings: list[str]) -> Session | None:
-    """One session; what is wrong or odd is added to ``problems`` and ``warnings``, and None returned if it is wrong."""
+def may_miss(hp: HyperParameters) -> bool:
+    """Whether NaN in the data means "not observed"."""
+    return "selective_backprop" in augmentation_names(hp)
+
+
+# What the observation models accept.
+ACCEPTED = {"poisson": "counts", "gaussian": "values", "gamma": "positive", "zero_inflated_gamma": "non-negative"}
+READERS = {
+    "counts": read_counts,
+    "values": read_values,
+    "positive": functools.partial(read_values, above=0.0),
+    "non-negative": functools.partial(read_values, above=0.0, zeros=True),
+}
+
+
+def _reader(output_dist: str, above: float) -> Callable:
+    """What reads and checks the data of an observation model. Raises DataError for a user's class that is not one."""
+    accepted = ACCEPTED.get(output_dist)
+    if accepted is None:
+        try:
+            accepted = load_class(output_dist, "output_dist", DISTRIBUTION_MEMBERS).data
+        except SettingsError as error:
+            raise DataError(error.problems) from error
+    if accepted not in READERS:
+        raise DataError(
+            [f"--output_dist={output_dist}: its data must be one of {', '.join(READERS)}, got {accepted!r}"]
+        )
+    return READERS[accepted] if accepted in ("counts", "values") else functools.partial(READERS[accepted], above=above)
+
+
+def read_session(
+    name: str,
+    path: str,
+    output_dist: str,
+    problems: list[str],
+    warnings: list[str],
+    missing: bool = False,
+    above: float = 0.0,
+) -> Session | None:
+    """One session; what is wrong or odd is added to ``problems`` and ``warnings``, and None returned if it is wrong.
+
+    ``missing``: NaN in the data means "not observed"; the encoders then read 0 there. ``above``: least value of gamma
+    models.
+    """
     try:
         handle = h5py.File(path, "r")
     except OSError as error:
@@ -69,7 +117,8 @@ def read_session(name: str, path: str, output_dist: str, problems: list[str], wa
         try:
             # A name that is not UTF-8 comes as bytes; it is none that we look for.
             file.keys = [key for key in handle if isinstance(key, str)]
-            session = _read_open_file(name, file, output_dist)
+            read = functools.partial(_reader(output_dist, above), missing=missing)
+            session = _read_open_file(name, file, read)
         except (OSError, RuntimeError, KeyError) as error:
             file.problems.append(f"{path}: cannot be read ({error}); the file is damaged, write or copy it again")
     # The same key may have been asked for twice.
@@ -90,13 +139,13 @@ def _why_not_opened(path: str, error: OSError) -> str:
     return "not an HDF5 file; move it out of the data folder, or store the session as HDF5"
 
 
-def _read_open_file(name: str, file: SessionFile, output_dist: str) -> Session | None:
+def _read_open_file(name: str, file: SessionFile, read: Callable) -> Session | None:
     keys = file.data_keys()
     factor = read_conversion_factor(file)
     halves: dict[str, _Half] = {}
     for half in HALVES:
         seen, target = keys[half]
-        found = _read_half(file, half, seen, target, factor, output_dist) if seen else None
+        found = _read_half(file, half, seen, target, factor, read) if seen else None
         if found is not None:
             halves[half] = found
     if keys["train"][0] and not keys["valid"][0]:
@@ -107,7 +156,12 @@ def _read_open_file(name: str, file: SessionFile, output_dist: str) -> Session |
     width = read_bin_width(file)
     if file.problems:
         return None
-    whole = {half: found.trials._replace(indices=indices[half]) for half, found in halves.items()}
+    whole = {}
+    for half, found in halves.items():
+        trials = found.trials._replace(indices=indices[half])
+        if found.parts is not None:
+            trials = trials._replace(recon=joined(trials.data, found.parts, halves["train"].parts))
+        whole[half] = _with_zeros_for_missing(trials)
     return Session(name, file.path, whole["train"], whole.get("valid"), matrix, bias, width)
 
 
@@ -120,18 +174,40 @@ def _complain_of_orphans(file: SessionFile, train_key: str) -> None:
             file.complain(key, f"does not go with {train_key} alone; store the trials as {wanted}, or remove {key}")
 
 
+def _with_zeros_for_missing(trials: Trials) -> Trials:
+    """The encoders cannot read NaN; the target keeps it."""
+    unobserved = np.isnan(trials.data) if trials.data.dtype.kind == "f" else None
+    if unobserved is None or not unobserved.any():
+        return trials
+    return trials._replace(data=np.where(unobserved, np.float32(0), trials.data), recon=trials.target)
+
+
 def _read_half(
-    file: SessionFile, half: str, data_key: str, target_key: str | None, factor: float, output_dist: str
+    file: SessionFile, half: str, data_key: str, target_key: str | None, factor: float, read: Callable
 ) -> _Half | None:
     dataset = file.numbers(data_key)
     if dataset is None or not has_shape(file, dataset):
         return None
-    read = read_counts if output_dist == "poisson" else read_values
-    data = _attempt(file, dataset, read)
+    data, recon, parts, shape = _attempt(file, dataset, read), None, None, dataset.shape
+    name = target_key or data_key
     if target_key is not None:
-        _check_target(file, dataset, target_key)
-    ext_input = _read_beside(file, f"{half}_ext_input", dataset, INPUTS)
-    truth = _read_beside(file, f"{half}_truth", dataset, CHANNELS)
+        target = target_of(file, dataset, target_key)
+        if target is not None:
+            recon, shape = _attempt(file, target, read), target.shape
+    if is_benchmark(data_key):
+        parts = read_parts(file, dataset, lambda part: _attempt(file, part, read))
+        if half == "train":
+            check_parts(file, data_key, parts)
+        bins, channels = (parts[name] for name in ("spikes_heldin_forward", "spikes_heldout"))
+        shape = (
+            shape[0],
+            shape[1] + (0 if bins is None else bins.shape[1]),
+            shape[2] + (0 if channels is None else channels.shape[2]),
+        )
+    ext_input = _padded(
+        file, half, _read_beside(file, f"{half}_ext_input", dataset.shape, shape, name, INPUTS), shape[1]
+    )
+    truth = _read_beside(file, f"{half}_truth", shape, shape, name, CHANNELS)
     if truth is not None and factor != 1.0:
         with np.errstate(over="ignore", invalid="ignore"):
             truth *= np.float32(factor)
@@ -140,7 +216,7 @@ def _read_half(
                 f"{half}_truth", f"times conversion_factor, {factor}, is no finite number; correct the factor"
             )
     conditions = read_conditions(file, half, dataset.shape[0])
-    return _Half(dataset.shape, Trials(data, ext_input, truth, None, conditions))
+    return _Half(dataset.shape, shape, Trials(data, ext_input, truth, None, conditions, recon), parts)
 
 
 def _attempt(file: SessionFile, dataset: h5py.Dataset, read: Callable) -> np.ndarray | None:
@@ -154,35 +230,35 @@ def _attempt(file: SessionFile, dataset: h5py.Dataset, read: Callable) -> np.nda
     return None
 
 
-def _read_beside(file: SessionFile, key: str, data: h5py.Dataset, axes: str) -> np.ndarray | None:
-    """External input or truth; its trials and bins (truth: channels too) must be those of the data."""
+def _read_beside(
+    file: SessionFile, key: str, data: tuple[int, ...], target: tuple[int, ...], name: str, axes: str
+) -> np.ndarray | None:
+    """External input or truth; its trials and bins (truth: channels too) must be those of the data or the target.
+
+    ``data`` and ``target``: their shapes; ``name``: the target's key.
+    """
     dataset = file.numbers(key)
     if dataset is None or not has_shape(file, dataset, axes):
         return None
     compared = 3 if axes == CHANNELS else 2
-    if dataset.shape[:compared] != data.shape[:compared]:
+    if dataset.shape[:compared] not in (data[:compared], target[:compared]):
         must = " x ".join(axes.split(" x ")[:compared])
         file.complain(
-            name_of(dataset),
-            f"has shape {by(dataset.shape)} and {name_of(data)} {by(data.shape)}; {must} must be the same",
+            name_of(dataset), f"has shape {by(dataset.shape)} and {name} {by(target)}; {must} must be the same"
         )
         return None
     return _attempt(file, dataset, lambda *arguments: read_values(*arguments, axes))
 
 
-def _check_target(file: SessionFile, data: h5py.Dataset, target_key: str) -> None:
-    """The second dialect may reconstruct more than the encoders read; this program cannot yet."""
-    target = file.numbers(target_key)
-    if target is None:
-        return
-    advice = (
-        "targets wider, longer or other than what the encoders read are not supported yet; "
-        "store the same array in both, or leave this key out"
+def _padded(file: SessionFile, half: str, ext_input: np.ndarray | None, bins: int) -> np.ndarray | None:
+    """External inputs for all bins of the target; those that end with the encoders' data go on as zeros."""
+    if ext_input is None or ext_input.shape[1] == bins:
+        return ext_input
+    file.warnings.append(
+        f"{file.path}: {half}_ext_input has {ext_input.shape[1]} bins and the target {bins}: the external inputs are "
+        "taken to be zero in the bins that are predicted; store them for all bins if they are known"
     )
-    if target.shape != data.shape:
-        file.complain(target_key, f"has shape {by(target.shape)} and {name_of(data)} {by(data.shape)}; {advice}")
-    elif not same_content(data, target):
-        file.complain(target_key, f"holds other values than {name_of(data)}; {advice}")
+    return np.pad(ext_input, ((0, 0), (0, bins - ext_input.shape[1]), (0, 0)))
 
 
 def _check_halves_agree(
@@ -196,6 +272,14 @@ def _check_halves_agree(
         if train[:2] == valid[:2]:
             text += "; only the last axis differs, so the axes may be reversed (MATLAB): store trials x time x channels"
         file.complain(str(keys["valid"][0]), text)
+    elif not any(found.parts for found in halves.values()):
+        sizes = {half: found.target_shape for half, found in halves.items()}
+        if sizes["train"][1:] != sizes["valid"][1:]:
+            file.complain(
+                str(keys["valid"][1] or keys["valid"][0]),
+                f"the target has shape {by(sizes['valid'])} and that of the training trials {by(sizes['train'])}; "
+                "bins and channels must be the same",
+            )
     inputs = {half: found.trials.ext_input for half, found in halves.items()}
     there = {half: file.key(f"{half}_ext_input") for half in HALVES}
     for half, other in (HALVES, HALVES[::-1]):

@@ -31,7 +31,9 @@ def project(x, kernel, bias=None):
 class Linear(keras.layers.Layer):
     """``x W + b`` with W ~ N(0, scale / √inputs) and b = 0, a 1 x outputs row as in the original's files."""
 
-    def __init__(self, inputs: int, outputs: int, init: WeightInit, scale: float = 1.0, use_bias: bool = True, **kwargs):
+    def __init__(
+        self, inputs: int, outputs: int, init: WeightInit, scale: float = 1.0, use_bias: bool = True, **kwargs
+    ):
         super().__init__(**kwargs)
         self.kernel = self.add_weight(shape=(inputs, outputs), initializer=init.normal(inputs, scale), name="W")
         self.bias = self.add_weight(shape=(1, outputs), initializer="zeros", name="b") if use_bias else None
@@ -88,11 +90,12 @@ class SessionLinear(keras.layers.Layer):
 
 
 def make_read_in(spec: ModelSpec, init: WeightInit) -> SessionLinear | None:
-    """Data -> input factors, or None for the fixed identity of a single session without alignment ("x_2_infac")."""
-    if len(spec.sessions) == 1 and not spec.sessions[0].has_alignment:
-        return None
+    """Data -> input factors ("x_2_infac"), or None for the fixed identity: by default of one session without alignment."""
     hp = spec.hyperparameters
-    widths = [session.num_channels for session in spec.sessions]
+    alone = len(spec.sessions) == 1 and not spec.sessions[0].has_alignment
+    if hp.read_in == "identity" or (hp.read_in == "auto" and alone):
+        return None
+    widths = [session.encoded_channels for session in spec.sessions]
     layer = SessionLinear(widths, [hp.factors_dim] * len(widths), init, name="read_in")
     layer.trainable = hp.do_train_readin
     return layer
@@ -101,19 +104,23 @@ def make_read_in(spec: ModelSpec, init: WeightInit) -> SessionLinear | None:
 def make_read_out(spec: ModelSpec, init: WeightInit, name: str) -> SessionLinear:
     """Factors -> one parameter of the observation model for each channel ("glm/fac_2_...")."""
     widths = [session.num_channels for session in spec.sessions]
-    return SessionLinear([spec.hyperparameters.factors_dim] * len(widths), widths, init, name=name)
+    layer = SessionLinear([spec.hyperparameters.factors_dim] * len(widths), widths, init, name=name)
+    layer.trainable = spec.hyperparameters.do_train_readout
+    return layer
 
 
 def align(read_in: SessionLinear | None, read_out: SessionLinear | None, sessions: list[Session]) -> None:
     """Starts read-in and read-out from the sessions' alignment matrices A and biases a.
 
-    Read-in: (x − a) A. Read-out: f Aᵀ + a, with the bias as it is (not its logarithm), as in the original.
+    Read-in: (x − a) A. Read-out: f Aᵀ + a, with the bias as it is (not its logarithm), as in the original. Channels
+    that the encoders do not read are in the read-out alone.
     """
     for index, session in enumerate(sessions):
         matrix, bias = session.alignment_matrix, session.alignment_bias
         if matrix is not None:
             if read_in is not None:
-                read_in.set_session(index, matrix, None if bias is None else -(bias @ matrix))
+                rows = slice(read_in.inputs[index])
+                read_in.set_session(index, matrix[rows], None if bias is None else -(bias[rows] @ matrix[rows]))
             if read_out is not None:
                 read_out.set_session(index, matrix.T)
         if bias is not None and read_out is not None:

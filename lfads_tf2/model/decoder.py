@@ -103,9 +103,7 @@ def decoder_scan(
 class RecurrentCell(keras.layers.Layer):
     """Weights of a GRU whose input and recurrent parts have separate matrices ("GenGRU")."""
 
-    def __init__(
-        self, inputs: int, units: int, init: WeightInit, input_scale: float, recurrent_scale: float, **kwargs
-    ):
+    def __init__(self, inputs: int, units: int, init: WeightInit, input_scale: float, recurrent_scale: float, **kwargs):
         super().__init__(**kwargs)
 
         def linear(rows, columns, scale, use_bias, name):

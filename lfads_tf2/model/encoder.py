@@ -24,6 +24,12 @@ class Encoder(keras.layers.Layer):
         self.initial_state = self.add_weight(shape=(1, units), initializer="zeros", name="initial_state")
         self.built = True
 
+    @property
+    def regularised(self):
+        """What the L2 penalty covers: the recurrent rows and the biases."""
+        rows = [linear.kernel.value[self.num_inputs :] for linear in (self.gates, self.candidate)]
+        return [*rows, self.gates.bias.value, self.candidate.bias.value]
+
     def call(self, x):
         """T x B x inputs -> T x B x units, indexed by data time."""
         weights = []
@@ -46,6 +52,11 @@ class BidirectionalEncoder(keras.layers.Layer):
         if not causal:
             self.reverse = Encoder(inputs, units, scale, scan | {"reverse": True}, init, name="reverse")
         self.built = True
+
+    @property
+    def regularised(self):
+        """What the L2 penalty covers in both directions."""
+        return [tensor for layer in (self.forward, self.reverse) if layer is not None for tensor in layer.regularised]
 
     def call(self, x):
         """T x B x inputs -> (forward states, reverse states or None), each T x B x units."""

@@ -19,7 +19,7 @@ UPDATE_GATE_BIAS = 1.0
 
 
 def gru_step(x_gates, x_candidate, state, w_gates, w_candidate, clip: float):
-    """One step for B trials: x_gates B x 2H, x_candidate B x H, state B x H, w_gates H x 2H, w_candidate H x H -> B x H."""
+    """One step for B trials: x_gates B x 2H, x_candidate, state B x H, w_gates H x 2H, w_candidate H x H -> B x H."""
     reset, update = tf.split(x_gates + tf.matmul(state, w_gates), 2, axis=-1)
     reset, update = tf.sigmoid(reset), tf.sigmoid(update + UPDATE_GATE_BIAS)
     candidate = tf.tanh(x_candidate + tf.matmul(reset * state, w_candidate))

@@ -14,17 +14,23 @@ import tensorflow as tf
 from lfads_tf2.model.affine import Linear, WeightInit, make_read_in, project
 from lfads_tf2.model.decoder import Controller, Generator, decoder_scan
 from lfads_tf2.model.encoder import BidirectionalEncoder
-from lfads_tf2.model.observation import OBSERVATION_MODELS
-from lfads_tf2.model.priors import AutoregressivePrior, InitialConditionPrior
+from lfads_tf2.model.observation_own import make_observation
+from lfads_tf2.model.priors import InitialConditionPrior
+from lfads_tf2.model.priors_more import make_co_prior, normal_to_student_t
 from lfads_tf2.types import DecoderInputs, DecoderOutputs, ModelSpec
 
 
 class Batch(NamedTuple):
     """Trials of one session, time-major."""
 
-    data: tf.Tensor  # T x B x D float32, padded to the widest session
+    data: tf.Tensor  # T x B x D float32, padded to the widest session: what the encoders read
     ext_input: tf.Tensor | None  # T x B x I
     session: tf.Tensor  # scalar int32, index of the session
+    target: tf.Tensor | None = None  # T' x B x D' float32, what is reconstructed, from the first bin on; None: the data
+    counted: tf.Tensor | None = None  # T' x B x D', weight of each entry in the cost; None: all count
+    flow: tf.Tensor | None = None  # T' x B x D', share of each entry's cost that sends a gradient; None: all do
+    apart: tf.Tensor | None = None  # T' x B x D', weight of each entry that is held out and scored apart; None: none
+    trials: tf.Tensor | None = None  # B int32, each trial's number within its session and half
 
 
 class Masks(NamedTuple):
@@ -80,26 +86,27 @@ class LFADS(keras.Model):
         for_training: False keeps nothing for gradients, which the kernels need much memory for.
     """
 
-    def __init__(
-        self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs
-    ):
+    def __init__(self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs):
         super().__init__(**kwargs)
         hp, init = spec.hyperparameters, WeightInit(seed)
         self.spec = spec
         self.causal, self.has_controller = hp.do_causal_controller, hp.co_dim > 0
         self.encodes_ext_input = hp.ext_input_dim > 0 and not hp.inject_ext_input_to_gen
         self.injects_ext_input = hp.ext_input_dim > 0 and hp.inject_ext_input_to_gen
-        self.num_ic_steps = min(hp.num_steps_for_gen_ic, spec.num_steps)
+        self.first_bin = spec.first_bin
+        self.num_ic_steps = self.first_bin or min(hp.num_steps_for_gen_ic, spec.data_steps)
         self.read_in = make_read_in(spec, init)
-        width = spec.max_channels if self.read_in is None else hp.factors_dim
+        width = spec.max_encoded if self.read_in is None else hp.factors_dim
         width += hp.ext_input_dim if self.encodes_ext_input else 0
         self.scan_options = {"clip": hp.cell_clip_value, "native": native, "save_for_gradient": for_training}
         scale = hp.cell_weight_scale
         if hp.ic_dim > 0:
-            self.ic_encoder = BidirectionalEncoder(width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder")
+            self.ic_encoder = BidirectionalEncoder(
+                width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder"
+            )
             self.post_g0_mean = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_mean")
             self.post_g0_logvar = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_logvar")
-            self.ic_prior = InitialConditionPrior(hp, name="prior_g0")
+            self.ic_prior = None if hp.ic_prior == "none" else InitialConditionPrior(hp, name="prior_g0")
         generator_inputs = hp.co_dim + (hp.ext_input_dim if self.injects_ext_input else 0)
         if self.has_controller:
             self.ci_encoder = BidirectionalEncoder(
@@ -111,9 +118,9 @@ class LFADS(keras.Model):
                 feedback = spec.max_channels if rates else hp.factors_dim
             self.num_encoded = hp.ci_enc_dim * (1 if self.causal else 2)
             self.controller = Controller(self.num_encoded + feedback, hp, init, name="controller")
-            self.co_prior = AutoregressivePrior(hp, name="u_prior_ar1")
+            self.co_prior = make_co_prior(hp)
         self.generator = Generator(generator_inputs, hp, self.scan_options, init, name="generator")
-        self.observation = OBSERVATION_MODELS[hp.output_dist](spec, init, name="observation")
+        self.observation = make_observation(spec, init, name="observation")
         self.built = True
 
     def encode(self, batch: Batch, masks: Masks = Masks()) -> Encoding:  # noqa: B008
@@ -123,7 +130,7 @@ class LFADS(keras.Model):
         data = batch.data if masks.data is None else batch.data * masks.data
         x = data if self.read_in is None else self.read_in(data, batch.session)
         if self.encodes_ext_input:
-            x = tf.concat([x, ext_input], axis=-1)
+            x = tf.concat([x, ext_input[: x.shape[0]]], axis=-1)
         ic_forward = ic_reverse = ci_forward = ci_reverse = mean = logvar = None
         if hp.ic_dim > 0:
             ic_forward, ic_reverse = self.ic_encoder(x[: self.num_ic_steps])
@@ -133,15 +140,21 @@ class LFADS(keras.Model):
             if hp.ic_post_var_min > 0:
                 logvar = tf.math.log(tf.exp(logvar) + hp.ic_post_var_min)
         if self.has_controller:
-            ci_forward, ci_reverse = self.ci_encoder(x)
+            ci_forward, ci_reverse = self.ci_encoder(x[self.first_bin :])
+        if self.first_bin and ext_input is not None:
+            ext_input = ext_input[self.first_bin :]
         return Encoding(ic_forward, ic_reverse, ci_forward, ci_reverse, mean, logvar, ext_input, tf.shape(x)[1])
 
     def controller_code(self, encoding: Encoding):
-        """T x B x (2C or C): forward encoding of ``lag`` bins ago, reverse encoding of ``lag`` bins ahead, else 0."""
-        lag, num_steps = self.spec.hyperparameters.controller_input_lag, self.spec.num_steps
-        shifted = [tf.pad(encoding.ci_forward[: num_steps - lag], [[lag, 0], [0, 0], [0, 0]])]
+        """T x B x (2C or C): forward encoding of ``lag`` bins ago, reverse encoding of ``lag`` bins ahead, else 0.
+
+        Beyond the encoded bins all is 0: what is predicted there comes from the generator's own dynamics.
+        """
+        lag, encoded = self.spec.hyperparameters.controller_input_lag, self.spec.data_steps - self.first_bin
+        beyond = self.spec.num_steps - encoded
+        shifted = [tf.pad(encoding.ci_forward[: encoded - lag], [[lag, beyond], [0, 0], [0, 0]])]
         if not self.causal:
-            shifted.append(tf.pad(encoding.ci_reverse[lag:], [[0, lag], [0, 0], [0, 0]]))
+            shifted.append(tf.pad(encoding.ci_reverse[lag:], [[0, lag + beyond], [0, 0], [0, 0]]))
         return tf.concat(shifted, axis=-1)
 
     def decode(self, encoding: Encoding, session, noise: Noise, masks: Masks = Masks()) -> Outputs:  # noqa: B008
@@ -150,7 +163,8 @@ class LFADS(keras.Model):
         num_trials = encoding.num_trials
         code = prior_mean = prior_logvar = None
         if hp.ic_dim > 0:
-            prior_mean, prior_logvar = self.ic_prior(num_trials)
+            if self.ic_prior is not None:
+                prior_mean, prior_logvar = self.ic_prior(num_trials)
             code = encoding.post_g0_mean + tf.exp(0.5 * encoding.post_g0_logvar) * noise.g0
         gen_ics = self.generator.initial_states(code, num_trials)
         if self.has_controller:
@@ -172,6 +186,8 @@ class LFADS(keras.Model):
         code = mean = logvar = u = None
         if hp.ic_dim > 0:
             mean, logvar = self.ic_prior(num_trials)
+            if hp.ic_prior == "student_t":
+                g0_noise = normal_to_student_t(g0_noise, hp.ic_prior_df)
             code = mean + tf.exp(0.5 * logvar) * g0_noise
         if self.has_controller:
             u = self.co_prior.sample(co_noise)

@@ -10,6 +10,7 @@ from lfads_tf2.model.affine import SessionLinear
 from lfads_tf2.model.decoder import RecurrentCell
 from lfads_tf2.model.encoder import BidirectionalEncoder
 from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.model.priors import AutoregressivePrior
 
 
 class NamedWeight(NamedTuple):
@@ -81,16 +82,22 @@ def original_names(model: LFADS) -> dict[str, NamedWeight]:
     named = {} if model.read_in is None else _sessions("x_2_infac", model.read_in, sessions)
     for layer in model.observation.read_outs:
         named |= _sessions(f"glm/{layer.name}", layer, sessions)
+    for weight in getattr(model.observation, "own_weights", ()):
+        named[f"glm/{weight.name}"] = NamedWeight(weight)
     if model.spec.hyperparameters.ic_dim > 0:
         named |= _encoder("ic", model.ic_encoder)
-        named["z/prior_g0/mean"] = NamedWeight(model.ic_prior.mean)
-        named["z/prior_g0/logvar"] = NamedWeight(model.ic_prior.raw_logvar)
+        if model.ic_prior is not None:
+            named["z/prior_g0/mean"] = NamedWeight(model.ic_prior.mean)
+            named["z/prior_g0/logvar"] = NamedWeight(model.ic_prior.raw_logvar)
         named |= _linear("z/ic_enc_2_post_g0/mean", model.post_g0_mean)
         named |= _linear("z/ic_enc_2_post_g0/logvar", model.post_g0_logvar)
     if model.has_controller:
         named |= _encoder("ci", model.ci_encoder)
-        named["z/u_prior_ar1/logatau"] = NamedWeight(model.co_prior.log_tau)
-        named["z/u_prior_ar1/logevars"] = NamedWeight(model.co_prior.log_noise_variance)
+        if isinstance(model.co_prior, AutoregressivePrior):
+            named["z/u_prior_ar1/logatau"] = NamedWeight(model.co_prior.log_tau)
+            named["z/u_prior_ar1/logevars"] = NamedWeight(model.co_prior.log_noise_variance)
+        elif model.co_prior is not None:
+            named |= {f"z/u_prior/{weight.name}": NamedWeight(weight) for weight in model.co_prior.weights}
         named["con/c0"] = NamedWeight(model.controller.initial_state)
         named |= _cell("con", model.controller.cell)
         named |= _linear("con/con_to_post_co/mean", model.controller.mean)

@@ -21,12 +21,13 @@ class Poisson(keras.layers.Layer):
     A single session with as many channels as factors has the fixed identity as read-out.
     """
 
-    num_parameters = 1  # a channel
+    num_parameters = num_reported = 1  # a channel
 
     def __init__(self, spec: ModelSpec, init: WeightInit, **kwargs):
         super().__init__(**kwargs)
         self.clip = spec.hyperparameters._clip_value
         identity = len(spec.sessions) == 1 and spec.sessions[0].num_channels == spec.hyperparameters.factors_dim
+        identity = identity and spec.hyperparameters.read_out == "auto"
         self.mean_map = None if identity else make_read_out(spec, init, "fac_2_logrates")
         self.read_outs = [] if identity else [self.mean_map]
         self.built = True
@@ -51,7 +52,7 @@ class Poisson(keras.layers.Layer):
 class Gaussian(keras.layers.Layer):
     """Values with means and log-variances that are affine in the factors ("fac_2_means", "fac_2_logvars")."""
 
-    num_parameters = 2
+    num_parameters = num_reported = 2
 
     def __init__(self, spec: ModelSpec, init: WeightInit, **kwargs):
         super().__init__(**kwargs)

@@ -45,7 +45,7 @@ class InitialConditionPrior(keras.layers.Layer):
 class AutoregressivePrior(keras.layers.Layer):
     """A stationary AR(1) process for each inferred input ("u_prior_ar1").
 
-    φ = exp(−1/τ), noise variance σ_e²; u_0 ~ N(0, σ_e²/(1 − φ²)), u_t ~ N(φ u_{t−1}, σ_e²). Learned: log τ and log σ_e².
+    φ = exp(−1/τ), noise variance σ_e²; u_0 ~ N(0, σ_e²/(1 − φ²)), u_t ~ N(φ u_{t−1}, σ_e²). Learned: log τ, log σ_e².
     """
 
     def __init__(self, hp: HyperParameters, **kwargs):

@@ -88,7 +88,15 @@ def _load_mat5(path: Path) -> dict[str, Any]:
         content = loadmat(path, chars_as_strings=True, simplify_cells=True)
     except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
         raise LoadError(f"{path} is not a readable .mat file: {error}") from None
-    return {name: value for name, value in content.items() if not name.startswith("__")}
+    return {name: _texts(value) for name, value in content.items() if not name.startswith("__")}
+
+
+def _texts(value: Any) -> Any:
+    """A cell of strings as an array of text; empty strings come as empty arrays."""
+    if not isinstance(value, np.ndarray) or value.dtype != object or not any(isinstance(v, str) for v in value.flat):
+        return value
+    parts = ["" if np.size(v) == 0 else v for v in value.flat]
+    return np.array(parts) if all(isinstance(part, str) for part in parts) else value
 
 
 def _load_hdf5(path: Path) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from lfads_tf2 import noise
+from lfads_tf2.augment import Augmenter
 from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.data.streamed import StreamedTrials
 from lfads_tf2.model.lfads import LFADS, Batch
-from lfads_tf2.objective import Costs, costs, ramps, trial_terms
+from lfads_tf2.objective import Costs, costs, ramps, scaled_by, trial_terms
 from lfads_tf2.training import replicas
 from lfads_tf2.training.optimizer import Adam, clip_gradients
 from lfads_tf2.types import Dials
@@ -61,6 +62,8 @@ class Epochs(tf.Module):
         self.seed, self.traces = seed, {"train": 0, "validate": 0}
         self.strategy = strategy
         self.dials = dials or Dials.of(model.spec.hyperparameters)
+        # Validation trials are numbered after those of training, so that they hold out entries of their own.
+        self.augment = Augmenter(model.spec, seed, self.dials, first_valid=sum(train.counts))
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
 
     def _gradients_of(self, batch, draws, masks, step, dials):
@@ -70,19 +73,20 @@ class Epochs(tf.Module):
             tape.watch(self.optimizer.targets)
             outputs = model(batch, draws, masks)
             terms = trial_terms(model, batch, outputs, outputs.decoded.u)
-            cost = costs(model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials)
-        gradients = tape.gradient(cost.total, self.optimizer.targets, unconnected_gradients="zero")
+            cost = costs(
+                model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials, session=batch.session
+            )
+            scaled = scaled_by(dials.loss_scale, cost.total)
+        gradients = tape.gradient(scaled, self.optimizer.targets, unconnected_gradients="zero")
         return cost, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _train_step(self, batch: Batch, num_trials: int):
         spec, step = self.model.spec, self.optimizer.step.read_value()
         hp = spec.hyperparameters
-        if hp.temporal_spike_jitter_width:
-            seed = noise.stream(self.seed, noise.TRAIN_JITTER, step)
-            batch = batch._replace(data=noise.jitter_spikes(batch.data, hp.temporal_spike_jitter_width, seed))
         draws = noise.draw_noise(spec, num_trials, noise.stream(self.seed, noise.TRAIN_NOISE, step))
         # Read here: a number stays a number, a variable becomes this step's value.
         dials = Dials(*(d if isinstance(d, (int, float)) else tf.convert_to_tensor(d) for d in self.dials))
+        batch = self.augment.train(batch, step, dials)
         masks = noise.draw_masks(spec, num_trials, noise.stream(self.seed, noise.TRAIN_MASKS, step), dials.keep_prob)
         shares = replicas.own_share(batch, draws, masks)
         cost, gradients = replicas.mean(self._gradients(*shares, step, dials))
@@ -90,7 +94,7 @@ class Epochs(tf.Module):
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
 
         def apply():
-            self.optimizer.apply(clipped)
+            self.optimizer.apply(clipped, dials.weight_decay)
             return tf.constant(-1)
 
         def skip():
@@ -108,7 +112,7 @@ class Epochs(tf.Module):
         hp = self.model.spec.hyperparameters
         num_batches, num_trials = tf.shape(sessions)[0], trials.shape[1]
         zero = tf.constant(0.0)
-        sums, norms = Costs(zero, zero, zero, zero, zero), zero
+        sums, norms = Costs.zeros(self.model.spec), zero
         read = self.train_trials.reader(sessions, trials)
         index, counted, bad_in_a_row, first_bad, last_l2 = 0, 0, 0, -1, zero
         while index < num_batches and bad_in_a_row < BAD_STEPS_IN_A_ROW:
@@ -133,19 +137,29 @@ class Epochs(tf.Module):
         """Costs over all validation trials, each counted once. ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
         spec, num_trials = self.model.spec, trials.shape[1]
-        zero = tf.constant(0.0)
-        sums, total_weight = Costs(zero, zero, zero, zero, zero), zero
+        sums, total_weight = Costs.zeros(spec), tf.constant(0.0)
         step = self.optimizer.step.read_value() - 1
         read = self.valid_trials.reader(sessions, trials)
         for index in tf.range(tf.shape(sessions)[0]):
-            batch = read(index)
+            batch = self.augment.validate(read(index))
             seed = noise.stream(self.seed, noise.VALID_NOISE, step)
             seed = tf.random.experimental.stateless_fold_in(seed, index)
             outputs = self.model(batch, noise.draw_noise(spec, num_trials, seed))
             terms = trial_terms(self.model, batch, outputs, outputs.decoded.u)
             weights = tf.ensure_shape(trial_weights[index], [num_trials])
-            cost = costs(self.model, terms, outputs, ramps(spec.hyperparameters, step), weights, self.dials)
+            cost = costs(
+                self.model, terms, outputs, ramps(spec.hyperparameters, step), weights, self.dials, batch.session
+            )
             weight = tf.reduce_sum(weights)
             sums = Costs(*(total + weight * term for total, term in zip(sums, cost, strict=True)))
             total_weight += weight
         return Costs(*(total / total_weight for total in sums))
+
+    @tf.function(reduce_retracing=True)
+    def valid_rates(self, session, trials):
+        """Rates (means) of B validation trials of one session, B x T x D, from the posterior means."""
+        observation = self.model.observation
+        batch = self.valid_trials.batch(session, trials)
+        outputs = self.model(batch, noise.no_noise(self.model.spec, tf.shape(trials)[0]))
+        rates = observation.distribution_parameters(outputs.parameters)[..., : self.model.spec.max_channels]
+        return tf.transpose(rates, [1, 0, 2])

@@ -28,8 +28,15 @@ class Adam(tf.Module):
         self.first = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.targets]
         self.second = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.targets]
 
-    def apply(self, gradients) -> None:
-        """One update of every variable; ``gradients`` in the order of the variables."""
+    def apply(self, gradients, weight_decay=0.0) -> None:
+        """One update of every variable; ``gradients`` in the order of the variables.
+
+        ``weight_decay``: first every variable shrinks by this times the learning rate, apart from the moments.
+        """
+        if not isinstance(weight_decay, (int, float)) or weight_decay:
+            shrink = self.learning_rate * weight_decay
+            for variable in self.targets:
+                tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=shrink * variable)
         # TensorFlow 1 kept running products of the betas; powers of the step count are the same and need no state.
         count = tf.cast(self.step + 1, tf.float32)
         for variable, first, second, gradient in zip(self.targets, self.first, self.second, gradients, strict=True):

@@ -76,8 +76,8 @@ class TensorBoard:
         self.model = model
         self.writer = tf.summary.create_file_writer(str(folder))
 
-    def write(self, step: int, state: TrainingState, result, valid) -> None:
-        """After an epoch: costs, weights, learning rate, gradient norm, and the AR(1) prior of each input."""
+    def write(self, step: int, state: TrainingState, result, valid, row: dict[str, float]) -> None:
+        """After an epoch: costs, weights, learning rate, the AR(1) prior of each input, and the rest of metrics.csv."""
         scalars = {
             "total/train": result.costs.total,
             "reconstruction/train": result.costs.recon,
@@ -90,13 +90,15 @@ class TensorBoard:
         }
         if valid is not None:
             scalars |= {"total/valid": valid.total, "reconstruction/valid": valid.recon, "kl/valid": valid.kl}
-        if self.model.has_controller:
+        if self.model.has_controller and hasattr(self.model.co_prior, "log_tau"):
             prior = self.model.co_prior
             for index, (log_tau, log_variance) in enumerate(
                 zip(np.ravel(prior.log_tau), np.ravel(prior.log_noise_variance), strict=True)
             ):
                 scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
                 scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
+        known = ("epoch", "step", "train/total", "valid/total", "train/recon", "valid/recon", "train/kl", "valid/kl")
+        scalars |= {name: value for name, value in row.items() if name not in known and not math.isnan(value)}
         with self.writer.as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)

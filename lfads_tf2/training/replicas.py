@@ -33,8 +33,12 @@ def own_share(batch: Batch, draws: Noise, masks: Masks) -> tuple[Batch, Noise, M
     def share(value, axis):
         return None if value is None else tf.stack(tf.split(value, number, axis=axis))[index]
 
+    whole = ("session", "trials")
     return (
-        Batch(share(batch.data, 1), share(batch.ext_input, 1), batch.session),
+        Batch(
+            **{name: share(value, 1) for name, value in batch._asdict().items() if name not in whole},
+            session=batch.session,
+        ),
         Noise(share(draws.g0, 0), share(draws.co, 1)),
         Masks(**{name: share(value, 0 if name == "ic_code" else 1) for name, value in masks._asdict().items()}),
     )

@@ -8,6 +8,9 @@ import math
 
 from lfads_tf2.hyperparameters import HyperParameters
 
+# Weight of the newest epoch in the exponential smoothing of the validation reconstruction.
+SMOOTHING = 0.3
+
 
 @dataclasses.dataclass
 class TrainingState:
@@ -18,6 +21,10 @@ class TrainingState:
     cost_history: list[float] = dataclasses.field(default_factory=list)
     best_valid: float = math.inf
     rollbacks: int = 0
+    smoothed_valid: float | None = None  # validation reconstruction, smoothed exponentially
+    best_smoothed: float = math.inf
+    epochs_since_best: int = 0
+    epochs_since_fall: int = 0  # of the learning rate or of the smoothed reconstruction, whichever was later
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -43,6 +50,32 @@ def update_learning_rate(state: TrainingState, hp: HyperParameters, train_total:
     state.cost_history.append(math.inf if falls else train_total)
     # Only the last ones and "more than that many are on record" ever matter.
     state.cost_history = state.cost_history[-(compared + 1) :]
+    return falls
+
+
+def smoothed(before: float | None, new: float) -> float:
+    """The smoothed value after one more epoch; ``before`` is None at the first."""
+    return new if before is None else SMOOTHING * new + (1 - SMOOTHING) * before
+
+
+def watch_validation(state: TrainingState, recon: float) -> None:
+    """Notes the validation reconstruction of an epoch, for the plateau schedule and for early stopping."""
+    state.smoothed_valid = smoothed(state.smoothed_valid, recon)
+    if state.smoothed_valid < state.best_smoothed:
+        state.best_smoothed = state.smoothed_valid
+        state.epochs_since_best = state.epochs_since_fall = 0
+    else:
+        state.epochs_since_best += 1
+        state.epochs_since_fall += 1
+
+
+def update_learning_rate_on_plateau(state: TrainingState, hp: HyperParameters) -> bool:
+    """The rate falls when the smoothed validation reconstruction has not fallen for more than
+    learning_rate_n_to_compare epochs since it or the rate last fell; True then."""
+    falls = state.epochs_since_fall > hp.learning_rate_n_to_compare
+    if falls:
+        state.learning_rate *= hp.learning_rate_decay_factor
+        state.epochs_since_fall = 0
     return falls
 
 

@@ -13,17 +13,28 @@ from lfads_tf2.data.batches import epoch_batches, validation_batches
 from lfads_tf2.data.streamed import place
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
+from lfads_tf2.objective import Costs
 from lfads_tf2.training import checkpoints, replicas
+from lfads_tf2.training.epoch_metrics import EpochMetrics, TruthR2
 from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, EpochResult, Epochs
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
+from lfads_tf2.training.metrics_log import MetricsLog
 from lfads_tf2.training.optimizer import Adam, trainable_variables
 from lfads_tf2.training.progress import Progress, TensorBoard
-from lfads_tf2.training.schedules import TrainingState, is_lowest_validation, update_learning_rate
+from lfads_tf2.training.schedules import (
+    TrainingState,
+    is_lowest_validation,
+    update_learning_rate,
+    update_learning_rate_on_plateau,
+    watch_validation,
+)
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
 
 EPOCHS_BETWEEN_CHECKPOINTS = 10
+# R² against true rates takes a pass over the validation trials.
+EPOCHS_BETWEEN_R2 = 10
 # The learning rate after weights went bad and training fell back on good ones.
 ROLLBACK_FACTOR = 0.5
 
@@ -58,14 +69,24 @@ class Trainer:
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
         with replicas.scope(strategy):
-            self.optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
-        width = model.spec.max_channels
-        self.train_trials = place([s.train for s in sessions], width, hp.ext_input_dim)
+            self.optimizer = Adam(
+                trainable_variables(model), hp.learning_rate_init, hp.adam_beta1, hp.adam_beta2, hp.adam_epsilon
+            )
+        self.train_trials = place([s.train for s in sessions], model.spec)
+        shared_by = 1 if strategy is None else strategy.num_replicas_in_sync
+        if min(hp.batch_size, *self.train_trials.counts) % shared_by:
+            raise TrainingFailed(f"--batch_size must be a multiple of the {shared_by} GPUs that share it; lower it")
         self.valid_trials = None
         if any(s.valid is not None for s in sessions):
-            self.valid_trials = place([s.valid for s in sessions], width, hp.ext_input_dim)
+            self.valid_trials = place([s.valid for s in sessions], model.spec)
             self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
-        self.epochs = Epochs(model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy)
+        self.epochs = Epochs(
+            model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy
+        )
+        self.metrics = EpochMetrics(model.spec, sessions)
+        self.truth_r2 = (
+            TruthR2(model.spec, sessions, self._valid_rates) if hasattr(self.valid_trials, "batch") else None
+        )
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
         self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
         saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
@@ -93,6 +114,7 @@ class Trainer:
         """
         fit_log = FitLog(self.save_dir / f"{self.hp.csv_log}.csv", self.state.epoch)
         board = TensorBoard(self.save_dir / "lfads_log", self.model)
+        metrics_log = MetricsLog(self.save_dir / "metrics.csv", self.state.epoch)
         progress = Progress(self.hp, self.state, self.show_progress)
         try:
             while not self._finished():
@@ -100,8 +122,10 @@ class Trainer:
                 if result is None:
                     continue
                 valid = self._validate()
+                row = self._figures(result, valid)
+                metrics_log.append(row)
                 line = self._end_epoch(result, valid, fit_log)
-                board.write(self.step, self.state, result, valid)
+                board.write(self.step, self.state, result, valid, row)
                 progress.update(self.state, line)
         except KeyboardInterrupt:
             log.warning("Interrupted: saving the last complete epoch; the same command goes on from there.")
@@ -120,6 +144,10 @@ class Trainer:
 
     def _finished(self) -> bool:
         if self.hp.max_epochs and self.state.epoch >= self.hp.max_epochs:
+            return True
+        patience = self.hp.early_stopping_patience
+        if patience and self.state.epochs_since_best >= patience:
+            log.info("Stopping: the validation reconstruction has not fallen for %d epochs.", patience)
             return True
         if self.state.learning_rate < self.hp.learning_rate_stop:
             log.info("Stopping optimization: the learning rate is below %g.", self.hp.learning_rate_stop)
@@ -169,24 +197,39 @@ class Trainer:
         names = [n for n, weight in original_names(self.model).items() if weight.variable.value is target]
         return names[0] if names else target.name
 
-    def _validate(self) -> EpochCosts | None:
+    def _validate(self) -> Costs | None:
         if self.valid_trials is None:
             return None
         cost = self.epochs.validate(*(tf.constant(part) for part in self._validation))
-        return EpochCosts(float(cost.total), float(cost.recon), float(cost.kl))
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), cost)
 
-    def _end_epoch(self, result: EpochResult, valid: EpochCosts | None, fit_log: FitLog) -> str:
+    def _figures(self, result: EpochResult, valid: Costs | None) -> dict[str, float]:
+        """The epoch's row of metrics.csv."""
+        state = self.state
+        row = self.metrics.row(state.epoch, self.step, result, valid, state.learning_rate, self.epochs.dials)
+        if self.truth_r2 and (state.epoch + 1) % EPOCHS_BETWEEN_R2 == 0:
+            row["valid/r2"] = self.truth_r2()
+        return row
+
+    def _valid_rates(self, session: int, trials: np.ndarray) -> np.ndarray:
+        return self.epochs.valid_rates(tf.constant(session), tf.constant(trials, tf.int32)).numpy()
+
+    def _end_epoch(self, result: EpochResult, valid: Costs | None, fit_log: FitLog) -> str:
         """Learning rate, log line and checkpoints after an epoch; returns the line."""
         state, hp = self.state, self.hp
-        train = EpochCosts(*(float(term) for term in (result.costs.total, result.costs.recon, result.costs.kl)))
-        line = format_line(
-            state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight
+        train, valid = (
+            None if half is None else EpochCosts(float(half.total), float(half.recon), float(half.kl))
+            for half in (result.costs, valid)
         )
-        lowest = valid is not None and is_lowest_validation(
-            state, hp, result.kl_weight, result.l2_weight, valid.total
-        )
+        line = format_line(state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight)
+        lowest = valid is not None and is_lowest_validation(state, hp, result.kl_weight, result.l2_weight, valid.total)
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
-        update_learning_rate(state, hp, train.total)
+        if valid is not None:
+            watch_validation(state, valid.recon)
+        if hp.learning_rate_schedule == "plateau":
+            update_learning_rate_on_plateau(state, hp)
+        else:
+            update_learning_rate(state, hp, train.total)
         state.epoch += 1
         # The line comes first: a kill in between repeats the epoch, and its line, from the older checkpoint.
         fit_log.append(line)
