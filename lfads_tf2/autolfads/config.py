@@ -80,7 +80,7 @@ class SearchConfig:
     options: SearchOptions
     searched: tuple[Searched, ...]
     per_entry: tuple[str, ...] = ()  # those of ``given`` that are weights of costs averaged over bins and channels
-    expected: tuple[tuple[str, str, int], ...] = ()  # (key, "bins" or "channels", value) that the data must match
+    expected: tuple[tuple[str, str, int], ...] = ()  # (key, what, value) that the data must match
     notes: tuple[str, ...] = ()  # to be said once
 
 
@@ -182,7 +182,9 @@ class Search:
     searched: tuple[Searched, ...]  # ranges in the model's units
 
 
-def with_data(config: SearchConfig, num_bins: int, num_channels: float, batches_an_epoch: int) -> Search:
+def with_data(
+    config: SearchConfig, num_bins: int, num_channels: float, batches_an_epoch: int, encoded: tuple | None = None
+) -> Search:
     """Brings ranges into the model's units and turns epochs into steps.
 
     Args:
@@ -190,11 +192,13 @@ def with_data(config: SearchConfig, num_bins: int, num_channels: float, batches_
         num_bins, num_channels: of a trial; channels averaged over sessions. Their product is the factor between
             weights of costs that are averaged over entries (the ranges of the field) and of those summed over a trial.
         batches_an_epoch: training steps in an epoch.
+        encoded: bins and channels that the encoders read; None: all.
 
     Raises:
         SettingsError: the data are not those that the configuration was written for, or values contradict each other.
     """
     known = {"bins": num_bins, "channels": num_channels}
+    known |= dict(zip(("encoded bins", "encoded channels"), encoded or (num_bins, num_channels), strict=True))
     found = [
         f"{key} is {value}, but the data have {known[what]:g} {what}; correct {key}, or leave it out"
         for key, what, value in config.expected
@@ -210,7 +214,7 @@ def with_data(config: SearchConfig, num_bins: int, num_channels: float, batches_
     rates = [s.minimum for s in config.searched if s.target == "learning_rate_init"]
     start = values.get("learning_rate_init", declared()["learning_rate_init"].default)
     values["learning_rate_stop"] = min([*rates, start, 1e-5]) / 2
-    hyperparameters = HyperParameters(**(values | {"max_epochs": 0, "kind": "train"}))
+    hyperparameters = HyperParameters(**(values | {"max_epochs": 0, "kind": "train", "num_gpus": 1}))
     found += problems(hyperparameters)
     if found:
         raise SettingsError(found)

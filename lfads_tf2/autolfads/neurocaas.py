@@ -9,13 +9,13 @@ from typing import Any
 
 from lfads_tf2.autolfads.config import SearchConfig, SearchOptions, checked, option_problem
 from lfads_tf2.autolfads.searched import number, searchable, searched_from
-from lfads_tf2.hyperparameters import NO_LIMIT, declared
+from lfads_tf2.hyperparameters import declared
 from lfads_tf2.settings import SettingsError, from_mapping
 
 DECIDED_BY_DATA = {
-    "model.encod_data_dim": "channels",
+    "model.encod_data_dim": "encoded channels",
     "model.readout.modules.0.out_features": "channels",
-    "model.encod_seq_len": "bins",
+    "model.encod_seq_len": "encoded bins",
     "model.recon_seq_len": "bins",
 }
 SAME = {
@@ -29,26 +29,23 @@ SAME = {
     "model.weight_decay": "weight_decay", "model.loss_scale": "loss_scale", "model.lr_adam_beta1": "adam_beta1",
     "model.lr_adam_beta2": "adam_beta2", "model.lr_adam_epsilon": "adam_epsilon",
     "model.ic_enc_seq_len": "ic_enc_seq_len", "model.kl_start_epoch": "kl_start_epoch",
-    "model.l2_start_epoch": "l2_start_epoch", "model.kl_ic_scale": "kl_ic_weight", "model.kl_co_scale": "kl_co_weight", "model.cd_rate": "cd_rate",
+    "model.l2_start_epoch": "l2_start_epoch", "model.kl_ic_scale": "kl_ic_weight", "model.kl_co_scale": "kl_co_weight",
     "trainer.gradient_clip_val": "max_grad_norm", "posterior_sampling.fn.num_samples": "num_samples_posterior",
 }  # fmt: skip
-# Weights of costs that are averaged over bins and channels there and summed over a trial here.
-PER_ENTRY = ("l2_gen_scale", "l2_con_scale", "kl_ic_weight", "kl_co_weight")
 OPTIONS = {
     "pbt.num_samples": "num_workers", "pbt.perturbation_interval": "perturbation_interval",
     "pbt.burn_in_period": "burn_in_period", "pbt.metric": "metric", "trainer.max_epochs": "max_epochs",
     "pbt.resources_per_trial.cpu": "cpu", "pbt.resources_per_trial.gpu": "gpu", "pbt.patience": "patience",
-    "pbt.min_improvement_ratio": "min_improvement_ratio", "model.kl_increase_epoch": "ramp_epochs",
+    "pbt.min_improvement_ratio": "min_improvement_ratio",
 }  # fmt: skip
 # How the other program is put together; nothing here corresponds to it, and nothing is lost.
-PLUMBING = ("callbacks.", "logger.", "ignore_warnings", "trainer.", "posterior_sampling.", "datamodule.", "model.lr_")
-# What the other scheduler has instead of tournaments, and a scale of the cost that a sum over the trial makes needless.
-REPLACED = ("pbt.quantile_fraction", "pbt.resample_probability", "model.l2_increase_epoch", "model.loss_scale")
-FIXED_HERE = {
-    "model.variational": True, "model.recon_reduce_mean": True, "model.kl_start_epoch": 0, "model.l2_start_epoch": 0,
-    "model.ic_enc_seq_len": 0, "model.l2_ic_enc_scale": 0, "model.l2_ci_enc_scale": 0, "model.weight_decay": 0,
-    "model.ic_prior.mean": 0,
-}  # fmt: skip
+PLUMBING = (
+    "callbacks.", "logger.", "ignore_warnings", "trainer.", "posterior_sampling.", "datamodule.", "model.lr_",
+    "model.infer_aug_stack.",
+)  # fmt: skip
+# What the other scheduler has instead of tournaments.
+REPLACED = ("pbt.quantile_fraction", "pbt.resample_probability")
+FIXED_HERE = {"model.variational": True, "model.ic_prior.mean": 0}
 
 
 def is_neurocaas(content: dict[Any, Any]) -> bool:
@@ -70,7 +67,7 @@ def neurocaas_config(content: dict[Any, Any], where: str) -> SearchConfig:
     section = dict(content.get("pbt") or {})
     ranges, notes, found = section.pop("hps", None), [], []
     flat = _flattened(content | {"pbt": section})
-    given, chosen, expected = {}, {}, []
+    given, chosen, expected = {"recon_reduce": "mean"}, {}, []
     for key, value in flat.items():
         value = number(value)
         if key in DECIDED_BY_DATA:
@@ -93,8 +90,7 @@ def neurocaas_config(content: dict[Any, Any], where: str) -> SearchConfig:
     if found:
         raise SettingsError(found)
     said = (f"{where}: no counterpart here, not used: {', '.join(notes)}",) if notes else ()
-    per_entry = tuple(name for name in PER_ENTRY if name in given)
-    config = SearchConfig(given, SearchOptions(**chosen), searched, per_entry, tuple(expected), said)
+    config = SearchConfig(given, SearchOptions(**chosen), searched, expected=tuple(expected), notes=said)
     return checked(config, where)
 
 
@@ -113,10 +109,13 @@ def _takes_other(key: str, value: Any, given: dict[str, Any]) -> bool:
         given["keep_prob"] = 1.0 - value
     elif key == "model.ic_prior.variance":
         given |= dict.fromkeys(("ic_prior_var_scale", "ic_prior_var_min", "ic_prior_var_max"), value)
-    elif key.endswith(".cd_rate") and "cd_rate" in declared():
-        given["cd_rate"] = value
-    elif key == "model.ic_enc_seq_len" and value == 0:
-        given["num_steps_for_gen_ic"] = NO_LIMIT
+    elif key == "model.recon_reduce_mean" and isinstance(value, bool):
+        given["recon_reduce"] = "mean" if value else "sum"
+    elif key.startswith("model.train_aug_stack.") and key.endswith((".cd_rate", ".cd_pass_rate")):
+        given[key.split(".")[-1]] = value
+    elif key in ("model.kl_increase_epoch", "model.l2_increase_epoch"):
+        # No epochs at all are no ramp there; here they would leave it to the steps.
+        given[f"{key[6:]}s" if value else f"{key[6:8]}_increase_steps"] = value
     else:
         return False
     return True
@@ -127,7 +126,8 @@ def _has_no_counterpart(key: str, value: Any) -> bool:
     if key in FIXED_HERE:
         return value == FIXED_HERE[key]
     reference = isinstance(value, str) and value.startswith("${")
-    return reference or key in REPLACED or key.split(".")[-1] == "_target_" or key.startswith(PLUMBING)
+    order = key.endswith((".batch_order.0", ".loss_order.0"))
+    return order or reference or key in REPLACED or key.split(".")[-1] == "_target_" or key.startswith(PLUMBING)
 
 
 def _ranges(ranges: Any, notes: list[str]) -> Any:
@@ -150,7 +150,7 @@ def _ranges(ranges: Any, notes: list[str]) -> Any:
             # Later versions: min, max, init, explore_wt, enforce_limits, sample_fn.
             names = {"explore_wt": "explore_weight", "sample_fn": "dist"}
             entry = {names.get(name, name): value for name, value in entry.items()}
-        mapped[name] = entry | {"per_entry": True} if name in PER_ENTRY and isinstance(entry, dict) else entry
+        mapped[name] = entry
     return mapped
 
 

@@ -122,9 +122,9 @@ def averaged_outputs(model, outputs) -> dict[str, tf.Tensor]:
 
 def _add_half(f: h5py.File, half: str, session: Session, found: dict[str, np.ndarray], run: Inference) -> None:
     model, trials = run.model, getattr(session, half)
-    channels = session.train.data.shape[2]
+    channels = session.train.target.shape[2]
     named = {
-        "output_params": crop_channels(found["output_dist_params"], channels, model.observation.num_parameters),
+        "output_params": crop_channels(found["output_dist_params"], channels, model.observation.num_reported),
         "factors": found["factors"],
         "gen_states": found["gen_states"],
         "gen_init": found["gen_ics"],

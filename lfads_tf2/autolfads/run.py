@@ -92,10 +92,11 @@ def _check_validation(sessions: list[Session]) -> None:
 
 
 def _search(config: SearchConfig, sessions: list[Session]) -> Search:
-    channels = float(np.mean([session.train.data.shape[2] for session in sessions]))
+    bins, channels = sessions[0].train.target.shape[1], np.mean([s.train.target.shape[2] for s in sessions])
+    encoded = sessions[0].train.data.shape[1], np.mean([s.train.data.shape[2] for s in sessions])
     batch_size = _reading(config).batch_size
     batches = len(epoch_batches([len(session.train.data) for session in sessions], batch_size, 0, 0)[0])
-    return with_data(config, sessions[0].train.data.shape[1], channels, batches)
+    return with_data(config, bins, float(channels), batches, encoded)
 
 
 def _records(folder: Path, resume: bool) -> Records:

@@ -106,7 +106,7 @@ def test_presets(name):
     search = with_data(config, 100, 30, 7)
     assert search.hyperparameters.kl_increase_steps == 80 * 7
     scaled = {one.name: (one.minimum, one.maximum) for one in search.searched}
-    assert scaled["kl_co_weight"] == pytest.approx((3e-3, 0.3))
+    assert scaled["kl_co_weight"] == (1e-6, 1e-4)
     assert scaled["learning_rate_init"] == (1e-5, 5e-3)
 
 
@@ -154,19 +154,18 @@ def test_neurocaas(tmp_path):
     assert (config.options.cpu, config.options.gpu, config.options.max_epochs) == (2, 0.5, 500)
     (note,) = config.notes
     assert "pbt.surprise=3" in note
-    assert "pbt.hps.model.weight_decay" in note
-    assert "model.l2_ic_enc_scale=0.5" in note
     assert "lr_adam" not in note and "callbacks" not in note and "_target_" not in note
     search = with_data(config, 9, 7, 3)
     hp = search.hyperparameters
     assert (hp.gen_dim, hp.factors_dim, hp.batch_size, hp.max_grad_norm, hp.co_dim) == (12, 5, 16, 150, 2)
     assert (hp.keep_prob, hp.ic_prior_var_min, hp.prior_ar_atau) == (0.75, 0.2, 8.0)
-    assert hp.l2_gen_scale == pytest.approx(0.01 * 63)
-    assert hp.kl_increase_steps == 180
+    assert (hp.l2_gen_scale, hp.recon_reduce, hp.l2_ic_enc_scale, hp.adam_epsilon) == (0.01, "mean", 0.5, 1e-8)
+    assert hp.kl_increase_epochs == 60
     ranges = {one.name: one for one in search.searched}
     assert ranges["learning_rate_init"].init == (4e-3, 4e-3)
     assert ranges["dropout_rate"].explore_weight == 0.3
-    assert ranges["kl_co_weight"].maximum == pytest.approx(1e-3 * 63)
+    assert ranges["kl_co_weight"].maximum == 1e-3
+    assert ranges["weight_decay"].minimum == 1e-10
 
 
 def test_neurocaas_against_other_data(tmp_path):
@@ -175,7 +174,7 @@ def test_neurocaas_against_other_data(tmp_path):
     with pytest.raises(SettingsError) as caught:
         with_data(read_config(path), 10, 8, 3)
     text = str(caught.value)
-    assert "model.encod_data_dim is 7, but the data have 8 channels" in text
+    assert "model.encod_data_dim is 7, but the data have 8 encoded channels" in text
     assert "model.readout.modules.0.out_features is 7" in text
     assert "model.recon_seq_len is 9, but the data have 10 bins" in text
 
@@ -185,3 +184,12 @@ def test_limits_that_are_not_enforced_are_still_possible_values():
     assert one.allowed(3.0)
     assert not one.allowed(-1e-3)
     assert not dataclasses.replace(one, enforce_limits=True).allowed(3.0)
+
+
+def test_weights_per_entry():
+    hps = {"kl_ic_weight": {"min": 1e-6, "max": 1e-3, "init": 1e-4, "dist": "loguniform", "per_entry": True}}
+    config = config_from(pbt(hps=hps), "here")
+    (one,) = with_data(config, 100, 30, 7).searched
+    assert (one.minimum, one.maximum, *one.init) == pytest.approx((3e-3, 3.0, 0.3, 0.3))
+    (one,) = with_data(dataclasses.replace(config, given={"recon_reduce": "mean"}), 100, 30, 7).searched
+    assert one.maximum == 1e-3

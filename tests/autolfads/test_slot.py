@@ -23,7 +23,7 @@ MODEL = {
     "co_dim": 1, "factors_dim": 3, "gen_dim": 6, "ic_dim": 4, "ic_enc_dim": 5, "ci_enc_dim": 4, "con_dim": 4,
     "batch_size": 8, "kl_increase_steps": 6, "l2_increase_steps": 6, "l2_con_scale": 10.0,
 }  # fmt: skip
-CPU = Device("/cpu:0", False, False)
+CPU = Device("/cpu:0", False, False, 1)
 HPS = {
     "learning_rate_init": {"min": 1e-4, "max": 5e-2, "init": 1e-2, "dist": "loguniform"},
     "dropout_rate": {"min": 0, "max": 0.6, "init": [0.0, 0.2]},
