@@ -15,10 +15,9 @@ from .small_sessions import SMALL, RunParams, collection, session
 
 KIND = "posterior_sample_and_average"
 LINES = [
-    "epoch,0, step,4, total,9.00,8.00,       recon,1.00,1.00, kl,1.00,1.00, l2,0.10000,       klweight,0.50, l2weight,1.00",
-    "epoch,1, step,8, total,8.00,7.50,       recon,1.00,2.00, kl,1.00,1.00, l2,0.10000,       klweight,1.00, l2weight,1.00",
-    "epoch,2, step,12, total,7.00,7.90,       recon,1.00,3.00, kl,1.00,1.00, l2,0.10000,       klweight,1.00, l2weight,1.00",
-]  # fmt: skip
+    f"epoch,{e}, step,{4 * e + 4}, total,{t},{v}, recon,1.00,2.00, kl,1.00,1.00, l2,0.10, klweight,{w}, l2weight,1.00"
+    for e, t, v, w in ((0, 9, 7, 0.5), (1, 8, 7.5, 1), (2, 7, 7.9, 1))
+]
 
 
 def make_results(run, offset=0.0, keep=None):
