@@ -16,9 +16,9 @@ from lfads_tf2.run_manager.alignment import Alignment
 
 def test_prepared_files_give_the_originals_maps_and_data(tmp_path):
     case = GoldenCase("c7")
-    inputs = {name: case.file[f"inputs/{name}"] for name in case.names}
-    matrices = [inputs[name]["alignment_matrix_cxf"][()] for name in case.names]
-    biases = [inputs[name]["alignment_bias_c"][()] for name in case.names]
+    inputs = {name: case.results(f"inputs/{name}") for name in case.names}
+    matrices = [inputs[name]["alignment_matrix_cxf"] for name in case.names]
+    biases = [inputs[name]["alignment_bias_c"] for name in case.names]
 
     class GoldenRun(Run):
         def prepare_alignment_matrices(self, sessions):
@@ -34,7 +34,7 @@ def test_prepared_files_give_the_originals_maps_and_data(tmp_path):
 
     sessions = DatasetCollection("here", "golden")
     for name in case.names:
-        counts = inputs[name]["data"][()].swapaxes(1, 2)
+        counts = inputs[name]["data"].swapaxes(1, 2)
         Dataset(sessions, name=name, data={"counts": counts, "condition_id": np.ones(len(counts))})
     runs = RunCollection(tmp_path, "golden", sessions)
     runs.add_run_spec(RunSpec("all", sessions, run_class=GoldenRun))
@@ -51,9 +51,9 @@ def test_prepared_files_give_the_originals_maps_and_data(tmp_path):
         whole = np.empty(inputs[name]["data"].shape, np.int64)
         for trials in (session.train, session.valid):
             whole[trials.indices] = trials.data
-        np.testing.assert_array_equal(whole, inputs[name]["data"][()])
+        np.testing.assert_array_equal(whole, inputs[name]["data"])
         for part in ("x_2_infac", "glm/fac_2_logrates"):
             for kind in ("W", "b"):
                 key = f"LFADS/{part}_{name}/{kind}:0"
-                recorded = case.file["params"][file_key(key)][()]
+                recorded = case.params[file_key(key)]
                 np.testing.assert_allclose(named[key].numpy(), recorded, rtol=1e-6, atol=1e-7, err_msg=key)
