@@ -190,3 +190,14 @@ def test_folder_of_the_matlab_run_manager(run):
     np.testing.assert_array_equal(means.conditions, expected.conditions)
     np.testing.assert_array_equal(means.raw_counts, expected.raw_counts)
     np.testing.assert_array_equal(means.time_ms, expected.time_ms)
+
+
+def test_results_are_deleted_only_when_confirmed(run, monkeypatch):
+    make_results(run)
+    (run.path / "lfads.done").write_text("")
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    run.run_collection.delete_lfads_output()
+    assert run.check_posterior_means_exist()
+    run.run_collection.delete_lfads_output(confirmed=True)
+    assert not run.output_path.exists() and not (run.path / "lfads.done").exists()
+    assert (run.input_path / "lfads_day1.h5").exists()
