@@ -74,6 +74,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path, model):
         self.model = model
+        self._written: dict[str, float] = {}
         self.writer = tf.summary.create_file_writer(str(folder))
 
     def write(self, step: int, state: TrainingState, result, valid, row: dict[str, float]) -> None:
@@ -98,7 +99,10 @@ class TensorBoard:
                 scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
                 scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
         known = ("epoch", "step", "train/total", "valid/total", "train/recon", "valid/recon", "train/kl", "valid/kl")
-        scalars |= {name: value for name, value in row.items() if name not in known and not math.isnan(value)}
+        # A setting is written when it changes; there are many and most never do.
+        changed = {name for name in row if not name.startswith("hp/") or row[name] != self._written.get(name)}
+        self._written = row
+        scalars |= {n: row[n] for n in row if n in changed and n not in known and not math.isnan(row[n])}
         with self.writer.as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
