@@ -75,6 +75,7 @@ class TensorBoard:
     def __init__(self, folder: Path, model):
         self.model = model
         self.writer = tf.summary.create_file_writer(str(folder))
+        self._names: list[str] = []
 
     def write(self, step: int, state: TrainingState, result, valid) -> None:
         """After an epoch: costs, weights, learning rate, gradient norm, and the AR(1) prior of each input."""
@@ -97,9 +98,15 @@ class TensorBoard:
             ):
                 scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
                 scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
-        with self.writer.as_default(step=step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+        if list(scalars) != self._names:
+            self._names, self._write = list(scalars), tf.function(self._write_all)
+        self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(step, tf.int64))
+
+    def _write_all(self, values, step) -> None:
+        """Compiled, since a dozen summaries one by one take longer than a step of a small model."""
+        with self.writer.as_default():
+            for index, name in enumerate(self._names):
+                tf.summary.scalar(name, values[index], step=step)
 
     def close(self) -> None:
         """Flushes what is pending."""
