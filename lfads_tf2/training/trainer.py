@@ -6,6 +6,7 @@ import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.data.batches import epoch_batches, validation_batches
