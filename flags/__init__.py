@@ -109,5 +109,6 @@ def help_text() -> str:
         default = str(field.default).lower() if isinstance(field.default, bool) else field.default
         choices = f" ({', '.join(facts['choices'])})" if "choices" in facts else ""
         unit = f", {facts['unit']}" if facts.get("unit") else ""
-        lines.append(f"  --{name}={default}{unit}\n      {facts['help']}{choices}")
+        lines.append(f"  --{name}={default}{unit}")
+        lines += textwrap.wrap(f"{facts['help']}{choices}", 124, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)

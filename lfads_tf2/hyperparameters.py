@@ -180,8 +180,8 @@ def value_problem(name: str, value: Any) -> str | None:
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
         return f"--{name} must be {words[kind]}, got {value!r}"
     if "choices" in facts and value not in facts["choices"] and not (facts.get("own") and OWN_PART.fullmatch(value)):
-        own = " or a class of yours, module:Class," if facts.get("own") else ","
-        return f"--{name} must be one of {', '.join(facts['choices'])}{own} got {value!r}"
+        own = "; a class of yours is given as module:Class" if facts.get("own") else ""
+        return f"--{name} must be one of {', '.join(facts['choices'])}, got {value!r}{own}"
     checks = (
         ("minimum", "at least", lambda bound: value >= bound),
         ("maximum", "at most", lambda bound: value <= bound),

@@ -225,10 +225,11 @@ def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session
 def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:
     """Puts three trials of the first session, as the model sees them now, into TensorBoard."""
     trials = session.valid or session.train
-    trials = Trials(trials.data[:3], None if trials.ext_input is None else trials.ext_input[:3])
+    trials = Trials(*(None if array is None else array[:3] for array in trials))
     rates = Inference(model, 0, step).posterior_push_mean(0, trials)["output_dist_params"]
-    channels, gaussian = trials.data.shape[2], model.spec.hyperparameters.output_dist == "gaussian"
-    figure = plots.trials_figure(trials.data, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
+    target = np.nan_to_num(trials.from_bin(model.first_bin).target)
+    channels, gaussian = target.shape[2], model.spec.hyperparameters.output_dist != "poisson"
+    figure = plots.trials_figure(target, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
     writer = tf.summary.create_file_writer(str(folder / "lfads_log"))
     with writer.as_default(step=step):
         tf.summary.image("example/trials", pixels(figure)[None])

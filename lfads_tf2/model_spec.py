@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from lfads_tf2 import plugins
 from lfads_tf2.data import resolve
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.settings import Remembered
@@ -21,6 +22,7 @@ def model_spec(
 
     ``subset_allowed``: inference may run on some of the model's sessions, and on trials of another length.
     """
+    plugins.check(hp)
     spec = resolve(hp, sessions)
     if memory is None or not memory.sessions:
         return spec

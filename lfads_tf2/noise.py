@@ -81,7 +81,7 @@ def draw_shifts(num_trials: int, channels: int, std: float, largest: int, seed):
     return tf.cast(tf.clip_by_value(shifts, -float(largest), float(largest)), tf.int32)
 
 
-def fixed_entries(seed: int, session, trials, shape, rate: float):
+def fixed_entries(seed, session, trials, shape, rate: float):
     """T x B x D booleans, true for a share ``rate`` of the entries: the same ones whenever a trial comes up.
 
     A hash of seed, session, trial, bin and channel decides, so that nothing need be stored.
@@ -99,7 +99,7 @@ def fixed_entries(seed: int, session, trials, shape, rate: float):
             values = tf.bitwise.bitwise_xor(values, shifted) * tf.constant(factor, tf.uint32)
         return values
 
-    number = tf.constant(seed * 2654435761 % 2**32, tf.uint32)
+    number = mixed(tf.cast(seed, tf.uint32) + tf.constant(0x85EBCA6B, tf.uint32))
     for index, axis in ((session, None), (trials, 1), (tf.range(shape[0]), 0), (tf.range(shape[2]), 2)):
         index = tf.cast(index, tf.uint32)
         if axis is not None:

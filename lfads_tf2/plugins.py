@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 
+from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
 from lfads_tf2.settings import SettingsError
 
 # What each kind of class must have; docs/own_parts.md describes them.
@@ -54,3 +55,17 @@ def load_class(reference: str, flag: str, members: tuple[str, ...]) -> type:
             [f"--{flag}={reference}: the class lacks {', '.join(missing)}; it needs {', '.join(members)}"]
         )
     return found
+
+
+def check(hp: HyperParameters) -> None:
+    """Loads every class that the settings name, so that a wrong one is refused before anything is written.
+
+    Raises:
+        SettingsError: see ``load_class``.
+    """
+    for name in augmentation_names(hp):
+        if is_plugin(name):
+            load_class(name, "augmentations", AUGMENTATION_MEMBERS)
+    for flag, members in (("output_dist", DISTRIBUTION_MEMBERS), ("co_prior", CO_PRIOR_MEMBERS)):
+        if is_plugin(getattr(hp, flag)):
+            load_class(getattr(hp, flag), flag, members)

@@ -107,8 +107,8 @@ def test_ramps_in_epochs(tmp_path):
 def test_all_variants_together_train_and_stop(tmp_path):
     write_spikes(tmp_path / "data" / "one.h5")
     settings = {
-        "recon_reduce": "mean", "loss_scale": 100.0, "l2_ic_enc_scale": 1.0, "l2_ci_enc_scale": 1.0, "weight_decay": 1e-3,
-        "adam_epsilon": 1e-8, "learning_rate_schedule": "plateau", "early_stopping_patience": 2,
+        "recon_reduce": "mean", "loss_scale": 100.0, "l2_ic_enc_scale": 1.0, "l2_ci_enc_scale": 1.0,
+        "weight_decay": 1e-3, "adam_epsilon": 1e-8, "learning_rate_schedule": "plateau", "early_stopping_patience": 2,
         "kl_increase_epochs": 2, "learning_rate_init": 1e-6, "learning_rate_stop": 1e-9,
     }  # fmt: skip
     trainer = trainer_of(tmp_path, max_epochs=40, **settings)

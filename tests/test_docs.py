@@ -33,7 +33,7 @@ def test_every_setting_has_one_row_with_its_default():
     assert shown["gen_dim"] == "`100`" and shown["report"] == "`true`" and shown["data_filename_stem"] == "empty"
     assert shown["learning_rate_stop"] == "`1e-05`" and shown["num_steps_for_gen_ic"] == "`4294967295` (no limit)"
     assert "\n| `keep_prob` | `0.95` |  | > 0, ≤ 1 | Dropout keeps" in text
-    assert "| `poisson`, `gaussian` |" in text
+    assert "| `poisson`, `gaussian`, `gamma`" in text
     for name in IGNORED:
         assert f"`{name}`" in text
     widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")}

@@ -39,8 +39,10 @@ FORBIDDEN = {
 ON_THE_DEVICE = ("lfads_tf2/data/resident.py", "lfads_tf2/data/streamed.py")
 WITHOUT_TENSORFLOW = (
     "lfads_tf2/__init__.py", "lfads_tf2/hyperparameters.py", "lfads_tf2/settings.py", "lfads_tf2/types.py",
-    "lfads_tf2/files.py", "lfads_tf2/results.py", "lfads_tf2/metrics.py", "lfads_tf2/data/", "lfads_tf2/synthetic",
+    "lfads_tf2/files.py", "lfads_tf2/results.py", "lfads_tf2/metrics", "lfads_tf2/plugins.py",
+    "lfads_tf2/data/", "lfads_tf2/synthetic",
     "lfads_tf2/plot", "lfads_tf2/report.py", "lfads_tf2/training/schedules.py", "lfads_tf2/training/fit_log.py",
+    "lfads_tf2/training/metrics_log.py",
 )  # fmt: skip
 MOST_LINES, MOST_FUNCTION_LINES, MOST_PROGRAM_LINES = 300, 60, 120
 

@@ -69,7 +69,7 @@ def test_factors_of_zero_inflated_gamma():
     layer.own_0.assign(changed)
     assert float(layer.penalty()) == pytest.approx(0.5 * 4 * 100)
     factors = tf.constant(RANDOM.normal(size=(2, 5, 3)).astype(np.float32))
-    raw = [read_out(factors, 1).numpy() for read_out in layer.read_outs]
+    raw = [read_out(factors, tf.constant(1)).numpy() for read_out in layer.read_outs]
     logit, log_alpha, log_beta = np.split(layer(factors, tf.constant(1)).numpy(), 3, axis=-1)
     np.testing.assert_allclose(logit, raw[0], rtol=1e-6)
     np.testing.assert_allclose(np.exp(log_alpha), 30 * special.expit(raw[1]), rtol=1e-5)

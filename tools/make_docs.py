@@ -60,7 +60,9 @@ def shown(value: object) -> str:
 def allowed(facts: dict) -> str:
     """Choices or bounds, in words."""
     if "choices" in facts:
-        return ", ".join(f"`{choice}`" for choice in facts["choices"])
+        return ", ".join(f"`{choice}`" for choice in facts["choices"]) + (
+            ", `module:Class`" if facts.get("own") else ""
+        )
     words = (("minimum", "≥"), ("above", ">"), ("maximum", "≤"), ("below", "<"))
     return ", ".join(f"{sign} {facts[fact]}" for fact, sign in words if fact in facts)
 

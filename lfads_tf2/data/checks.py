@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lfads_tf2.data import storage
 from lfads_tf2.data.errors import DataError, by, listing
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
 from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
@@ -103,7 +104,7 @@ def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str
     """What is odd but usable, one sentence each."""
     found = []
     for session in sessions:
-        silent = np.flatnonzero(~session.train.target.any(axis=(0, 1)))
+        silent = np.flatnonzero(~storage.any_by_channel(session.train.target))
         if silent.size:
             found.append(
                 f"{session.path}: {silent.size} of {session.train.target.shape[2]} channels are zero in every training "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -36,11 +37,26 @@ def release(array: np.ndarray) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
+def blocks(array: np.ndarray) -> Iterator[slice]:
+    """Slices of trials, small enough for memory, after each of which a mapped array's pages are given back."""
+    rows = max(1, RESIDENT_BYTES // 8 // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)
+        release(array)
+
+
+def any_by_channel(array: np.ndarray) -> np.ndarray:
+    """Whether each channel of trials x bins x channels has any entry that is not zero."""
+    found = np.zeros(array.shape[2], bool)
+    for part in blocks(array):
+        found |= array[part].any(axis=(0, 1))
+    return found
+
+
 def as_type(array: np.ndarray, dtype) -> np.ndarray:
     """A copy in another type, in memory or mapped as its size asks for."""
     copy = empty(array.shape, dtype)
-    rows = max(1, RESIDENT_BYTES // 8 // max(1, copy[:1].nbytes))
-    for start in range(0, len(array), rows):
-        copy[start : start + rows] = array[start : start + rows]
-        release(array), release(copy)
+    for part in blocks(array):
+        copy[part] = array[part]
+        release(copy)
     return copy

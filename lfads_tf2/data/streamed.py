@@ -11,8 +11,9 @@ from lfads_tf2.model.lfads import Batch
 from lfads_tf2.types import ModelSpec, Trials
 
 BATCHES_AHEAD = 4
-# Pages of the mapped file that were used are given back after so many batches.
-BATCHES_BETWEEN_RELEASES = 32
+# Pages of the mapped file that were used are given back after so many batches: the system maps far more around each
+# trial than the trial itself.
+BATCHES_BETWEEN_RELEASES = 1
 
 
 class StreamedTrials(tf.Module):

@@ -90,7 +90,7 @@ class SessionLinear(keras.layers.Layer):
 
 
 def make_read_in(spec: ModelSpec, init: WeightInit) -> SessionLinear | None:
-    """Data -> input factors ("x_2_infac"), or None for the fixed identity: by default of one session without alignment."""
+    """Data -> input factors ("x_2_infac"), or None for the fixed identity, by default of one session not aligned."""
     hp = spec.hyperparameters
     alone = len(spec.sessions) == 1 and not spec.sessions[0].has_alignment
     if hp.read_in == "identity" or (hp.read_in == "auto" and alone):

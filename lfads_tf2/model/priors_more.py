@@ -21,7 +21,7 @@ from lfads_tf2.plugins import CO_PRIOR_MEMBERS, load_class
 
 tfd = tfp.distributions
 # Of the Gauss-Hermite rule for expectations under normal distributions.
-NODES, WEIGHTS = (part.astype(np.float32) for part in np.polynomial.hermite_e.hermegauss(20))
+NODES, WEIGHTS = (part.astype(np.float32) for part in np.polynomial.hermite_e.hermegauss(48))
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
@@ -35,7 +35,7 @@ def normal_to_student_t(noise, df: float):
 
 
 def kl_to_student_t(mean, logvar, df: float, location, scale):
-    """KL of normals to Student's t, entry by entry, by a quadrature of 20 nodes, which is exact to single precision
+    """KL of normals to Student's t, entry by entry, by a quadrature of 48 nodes; exact to about 1e-3 nats
     unless the normal is very much wider than the scale."""
     values = mean[..., None] + tf.exp(0.5 * logvar)[..., None] * NODES
     expected = tf.reduce_sum(

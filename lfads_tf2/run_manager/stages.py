@@ -52,8 +52,26 @@ def read_status(folder: Path) -> dict[str, Any]:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether all stages ended well."""
-    return (folder / DONE_FILE).exists()
+    """Whether all stages ended well, the posterior stage as it is asked for now."""
+    return (folder / DONE_FILE).exists() and not stages_left(folder)
+
+
+def stages_left(folder: Path) -> dict[str, list[str]]:
+    """Stages that have not ended well with their present flags, in order.
+
+    A finished run keeps its training, whatever flags later versions add; only the posterior stage, whose kind and
+    number of samples make no other run, is repeated when they change.
+    """
+    try:
+        stages = commands.read_commands(folder)["stages"]
+    except (OSError, ValueError):
+        return {}
+    finished = _finished(folder)
+    if (folder / DONE_FILE).exists():
+        again = "posterior_mean_sample"
+        changed = again in finished and finished[again] != stages.get(again)
+        return {again: stages[again]} if changed else {}
+    return {stage: flags for stage, flags in stages.items() if finished.get(stage) != flags}
 
 
 def stage_log(folder: Path, stage: str) -> Path:
@@ -77,12 +95,11 @@ def run_stages(folder: Path, options: StageOptions, stop: threading.Event | None
         if is_done(folder):
             return Outcome(folder.name, DONE)
         status = {"state": RUNNING, "finished_stages": _finished(folder), "pid": os.getpid(), "started": time.time()}
-        stages = commands.read_commands(folder)["stages"]
+        left = stages_left(folder)
+        (folder / DONE_FILE).unlink(missing_ok=True)
         outcome = Outcome(folder.name, DONE)
         try:
-            for stage, flags in stages.items():
-                if status["finished_stages"].get(stage) == flags:
-                    continue
+            for stage, flags in left.items():
                 write_status(folder, status | {"stage": stage})
                 code = _run_stage(folder, stage, flags, options, stop, lock)
                 if code is None:

@@ -5,6 +5,7 @@ TensorFlow's own manager always calls its state file ``checkpoint``; the origina
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -23,21 +24,21 @@ class CheckpointManager:
     only then the oldest goes.
 
     Args:
-        checkpoint: what is saved.
+        write: saves to a prefix (a string tensor); ``tf.train.Checkpoint.write``, as it is or compiled.
         folder: where.
         name: of the checkpoint files.
         state_file: ``checkpoint`` or ``checkpoint_lve``.
         max_to_keep: newest checkpoints kept.
     """
 
-    def __init__(self, checkpoint: tf.train.Checkpoint, folder: Path, name: str, state_file: str, max_to_keep: int):
-        self.checkpoint, self.folder, self.name = checkpoint, folder, name
+    def __init__(self, write: Callable, folder: Path, name: str, state_file: str, max_to_keep: int):
+        self._write, self.folder, self.name = write, folder, name
         self.state_file, self.max_to_keep = folder / state_file, max_to_keep
 
     def save(self, step: int) -> Path:
         """Saves at a training step and returns the checkpoint's prefix."""
         prefix = self.folder / f"{self.name}.ckpt-{step}"
-        self.checkpoint.write(str(prefix))
+        self._write(tf.constant(str(prefix)))
         kept = [*(path for path in saved_checkpoints(self.state_file) if path != prefix), prefix]
         lines = [f'model_checkpoint_path: "{prefix.name}"']
         lines += [f'all_model_checkpoint_paths: "{path.name}"' for path in kept[-self.max_to_keep :]]

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from lfads_tf2.data import storage
 from lfads_tf2.objective import part_names
 from lfads_tf2.types import Dials, ModelSpec, Session, Trials
 
@@ -26,7 +27,8 @@ class NullLikelihood:
         for target in targets:
             total, seen, factorials = 0.0, 0.0, 0.0
             for start in range(0, len(target), BLOCK):
-                block = np.asarray(target[start : start + BLOCK])
+                block = np.array(target[start : start + BLOCK])
+                storage.release(target)
                 observed = ~np.isnan(block)
                 counts = np.where(observed, block, 0).astype(np.int64)
                 table = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, counts.max(initial=0) + 1)))])

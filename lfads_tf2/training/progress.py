@@ -74,7 +74,9 @@ class TensorBoard:
 
     def __init__(self, folder: Path, model):
         self.model = model
+        self._written: dict[str, float] = {}
         self.writer = tf.summary.create_file_writer(str(folder))
+        self._names: list[str] = []
 
     def write(self, step: int, state: TrainingState, result, valid, row: dict[str, float]) -> None:
         """After an epoch: costs, weights, learning rate, the AR(1) prior of each input, and the rest of metrics.csv."""
@@ -98,10 +100,24 @@ class TensorBoard:
                 scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
                 scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
         known = ("epoch", "step", "train/total", "valid/total", "train/recon", "valid/recon", "train/kl", "valid/kl")
-        scalars |= {name: value for name, value in row.items() if name not in known and not math.isnan(value)}
+        more = {name: value for name, value in row.items() if name not in known and name not in scalars}
+        # What is there now and then only, and settings, which hardly ever change, stay out of the compiled call.
+        rare = {name for name in more if name == "valid/r2" or name.startswith("hp/")}
+        scalars |= {name: value for name, value in more.items() if name not in rare}
+        if list(scalars) != self._names:
+            self._names, self._write = list(scalars), tf.function(self._write_all)
+        self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(step, tf.int64))
         with self.writer.as_default(step=step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+            for name in sorted(rare):
+                if more[name] != self._written.get(name):
+                    tf.summary.scalar(name, more[name])
+        self._written = {name: more[name] for name in rare}
+
+    def _write_all(self, values, step) -> None:
+        """Compiled, since a dozen summaries one by one take longer than a step of a small model."""
+        with self.writer.as_default():
+            for index, name in enumerate(self._names):
+                tf.summary.scalar(name, values[index], step=step)
 
     def close(self) -> None:
         """Flushes what is pending."""

@@ -15,10 +15,9 @@ from .small_sessions import SMALL, RunParams, collection, session
 
 KIND = "posterior_sample_and_average"
 LINES = [
-    "epoch,0, step,4, total,9.00,8.00,       recon,1.00,1.00, kl,1.00,1.00, l2,0.10000,       klweight,0.50, l2weight,1.00",
-    "epoch,1, step,8, total,8.00,7.50,       recon,1.00,2.00, kl,1.00,1.00, l2,0.10000,       klweight,1.00, l2weight,1.00",
-    "epoch,2, step,12, total,7.00,7.90,       recon,1.00,3.00, kl,1.00,1.00, l2,0.10000,       klweight,1.00, l2weight,1.00",
-]  # fmt: skip
+    f"epoch,{e}, step,{4 * e + 4}, total,{t},{v}, recon,1.00,2.00, kl,1.00,1.00, l2,0.10, klweight,{w}, l2weight,1.00"
+    for e, t, v, w in ((0, 9, 7, 0.5), (1, 8, 7.5, 1), (2, 7, 7.9, 1))
+]
 
 
 def make_results(run, offset=0.0, keep=None):
@@ -191,3 +190,14 @@ def test_folder_of_the_matlab_run_manager(run):
     np.testing.assert_array_equal(means.conditions, expected.conditions)
     np.testing.assert_array_equal(means.raw_counts, expected.raw_counts)
     np.testing.assert_array_equal(means.time_ms, expected.time_ms)
+
+
+def test_results_are_deleted_only_when_confirmed(run, monkeypatch):
+    make_results(run)
+    (run.path / "lfads.done").write_text("")
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    run.run_collection.delete_lfads_output()
+    assert run.check_posterior_means_exist()
+    run.run_collection.delete_lfads_output(confirmed=True)
+    assert not run.output_path.exists() and not (run.path / "lfads.done").exists()
+    assert (run.input_path / "lfads_day1.h5").exists()

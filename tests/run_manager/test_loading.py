@@ -16,7 +16,7 @@ from lfads_tf2.run_manager.loading import LoadError, counts_from_spike_times, lo
 from lfads_tf2.run_manager.session_data import blocks
 
 from .small_sessions import datasets
-from .test_prepare import write_mat73
+from .test_prepared_files import write_mat73
 
 COUNTS = np.random.default_rng(0).integers(0, 3, (7, 4, 5)).astype(float)
 

@@ -109,6 +109,13 @@ def test_a_changed_command_is_run_again(six):
     (six[0] / "commands.json").write_text(json.dumps(content))
     run_folders(six[:1], **options)
     assert calls(six[0]) == [*ALL, *ALL[1:]]
+    # Of a finished run only the posterior stage is repeated.
+    for stage in ALL:
+        content["stages"][stage].append("--batch_size=7")
+    (six[0] / "commands.json").write_text(json.dumps(content))
+    assert not stages.is_done(six[0])
+    assert states(run_folders(six[:1], **options)) == ["done"]
+    assert calls(six[0]) == [*ALL, *ALL[1:], ALL[1]] and stages.is_done(six[0])
 
 
 def test_gpus_and_threads_are_dealt_out(six):
