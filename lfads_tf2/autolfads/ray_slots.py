@@ -109,7 +109,7 @@ class RayExecutor:
             while waiting and self.idle:
                 slot, task = self.idle.popleft(), waiting.popleft()
                 self.busy[slot.train.remote(task)] = (slot, task)
-            if self.busy or self.idle:
+            if self.busy or self.idle or self.starting:
                 last_seen = time.monotonic()
             elif time.monotonic() - last_seen > SECONDS_WITHOUT_ANY:
                 raise SearchFailed("Ray has had no room for any worker for two minutes; start again with --resume")
