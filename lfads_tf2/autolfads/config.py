@@ -9,7 +9,7 @@ import dataclasses
 import math
 from typing import Any
 
-from lfads_tf2.autolfads.searched import Searched, searched_from
+from lfads_tf2.autolfads.searched import Searched, coerced, searched_from
 from lfads_tf2.hyperparameters import HyperParameters, declared, problems
 from lfads_tf2.settings import SettingsError, from_mapping
 
@@ -177,7 +177,7 @@ def _options_of(section: dict[Any, Any], where: str) -> dict[str, Any]:
 class Search:
     """A configuration together with the data: what the population works with."""
 
-    hyperparameters: HyperParameters  # of every worker, with the searched ones at their defaults
+    hyperparameters: HyperParameters  # of every worker; the searched ones at one value of their range
     options: SearchOptions
     searched: tuple[Searched, ...]  # ranges in the model's units
 
@@ -210,6 +210,10 @@ def with_data(
     for cost in ("kl", "l2"):
         if f"{cost}_increase_steps" not in values and not values.get(f"{cost}_increase_epochs"):
             values[f"{cost}_increase_steps"] = config.options.ramp_epochs * batches_an_epoch
+    searched = tuple(one.in_model_units(entries) for one in config.searched)
+    for one in searched:
+        # Some value of its range: settings that go together (an augmentation and its rate) are checked with it.
+        values[one.target] = coerced(one.target, one.applied(one.maximum if one.init is None else one.init[1]))
     # The rate of each worker is what the search says; nothing else lowers it.
     rates = [s.minimum for s in config.searched if s.target == "learning_rate_init"]
     start = values.get("learning_rate_init", declared()["learning_rate_init"].default)
@@ -218,4 +222,4 @@ def with_data(
     found += problems(hyperparameters)
     if found:
         raise SettingsError(found)
-    return Search(hyperparameters, config.options, tuple(s.in_model_units(entries) for s in config.searched))
+    return Search(hyperparameters, config.options, searched)

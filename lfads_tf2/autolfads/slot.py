@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +79,7 @@ class Slot:
         with tf.device(device.name):
             self.model = new_model(self.spec, sessions, 0, self.device.native)
             # The trainer puts the trials on the device; its own loop is not used, and no folder.
-            self._trainer = Trainer(self.model, sessions, Path("/nowhere"), 0, show_progress=False)
+            self._trainer = Trainer(self.model, sessions, Path(os.devnull) / "none", 0, show_progress=False)
             self.optimizer = self._trainer.optimizer
             self.seed = tf.Variable(0, trainable=False, dtype=tf.int32, name="seed")
             searched = {one.target for one in search.searched}

@@ -158,7 +158,7 @@ def test_neurocaas(tmp_path):
     search = with_data(config, 9, 7, 3)
     hp = search.hyperparameters
     assert (hp.gen_dim, hp.factors_dim, hp.batch_size, hp.max_grad_norm, hp.co_dim) == (12, 5, 16, 150, 2)
-    assert (hp.keep_prob, hp.ic_prior_var_min, hp.prior_ar_atau) == (0.75, 0.2, 8.0)
+    assert (hp.keep_prob, hp.ic_prior_var_min, hp.prior_ar_atau) == (0.8, 0.2, 8.0)
     assert (hp.l2_gen_scale, hp.recon_reduce, hp.l2_ic_enc_scale, hp.adam_epsilon) == (0.01, "mean", 0.5, 1e-8)
     assert hp.kl_increase_epochs == 60
     ranges = {one.name: one for one in search.searched}
@@ -193,3 +193,12 @@ def test_weights_per_entry():
     assert (one.minimum, one.maximum, *one.init) == pytest.approx((3e-3, 3.0, 0.3, 0.3))
     (one,) = with_data(dataclasses.replace(config, given={"recon_reduce": "mean"}), 100, 30, 7).searched
     assert one.maximum == 1e-3
+
+
+def test_settings_that_go_with_a_searched_one():
+    hps = {"cd_rate": {"min": 0.1, "max": 0.7}, "dropout_rate": {"min": 0, "max": 0.6}}
+    content = pbt(hps=hps) | {"augmentations": "coordinated_dropout", "cd_pass_rate": 0.1}
+    search = with_data(config_from(content, "here"), 9, 7, 3)
+    assert search.hyperparameters.cd_rate == 0.7
+    with pytest.raises(SettingsError, match="cd_pass_rate is a part of coordinated dropout"):
+        with_data(config_from(pbt() | {"cd_pass_rate": 0.1}, "here"), 9, 7, 3)
