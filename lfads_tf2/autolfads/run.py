@@ -152,7 +152,7 @@ def _finish(population: Population, sessions: list[Session], device) -> dict | N
     model, step = write_best_model(population, sessions, device, best)
     values = ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
     metric = population.options.metric
-    log.info("Best model: worker %d, %s %.3f, %s.", best["worker"], metric, best["score"], values)
+    log.info("Best model: worker %d, %s %.6g, %s.", best["worker"], metric, best["score"], values)
     written = write_outputs(model, step, sessions, folder, device)
     log.info("Wrote %s and %s", folder / "best_model", ", ".join(str(path) for path in written))
     if (folder / FIT_LOG).exists():

@@ -33,8 +33,8 @@ def generation_line(entry: dict, options, seconds_left: float | None) -> str:
     shown = ", ".join(copies[:MOST_COPIES_NAMED]) + (", …" if len(copies) > MOST_COPIES_NAMED else "")
     copied = f"  copied {len(copies)}: {shown}" if copies else "  copied none"
     return (
-        f"generation {entry['generation']:3d}  epoch {entry['epoch']:4d}/{options.max_epochs}  best {finite.min():.2f} "
-        f"(worker {entry['best_worker']})  median {np.median(finite):.2f}  worst {finite.max():.2f}{copied}"
+        f"generation {entry['generation']:3d}  epoch {entry['epoch']:4d}/{options.max_epochs}  best {finite.min():.6g} "
+        f"(worker {entry['best_worker']})  median {np.median(finite):.6g}  worst {finite.max():.6g}{copied}"
         f"{f'  diverged {bad}' if bad else ''}  at most {duration(seconds_left)} left"
     )
 
@@ -50,7 +50,7 @@ def table(entry: dict, rows: list[dict]) -> list[str]:
     for worker in order:
         values = "  ".join(f"{entry['hyperparameters'][worker][name]:>18.4g}" for name in names)
         source = sources.get(worker)
-        lines.append(f"{worker:>6} {entry['scores'][worker]:>9.2f}  {'' if source is None else source:>6}  {values}")
+        lines.append(f"{worker:>6} {entry['scores'][worker]:>9.6g}  {'' if source is None else source:>6}  {values}")
     return lines
 
 
