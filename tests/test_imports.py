@@ -77,7 +77,7 @@ def test_the_reader_of_imports():
     """The checks below would pass on anything if this did not see every form."""
     path = ROOT / "lfads_tf2" / "model" / "gru.py"
     assert "tensorflow" in imports(path)
-    assert {"lfads_tf2.data", "lfads_tf2.data.resolve"} <= imports(PACKAGE / "kinds.py")
+    assert {"lfads_tf2.data", "lfads_tf2.data.resolve"} <= imports(PACKAGE / "model_spec.py")
     assert "yaml" in imports(PACKAGE / "settings.py"), "imports inside functions count"
 
 
