@@ -59,7 +59,8 @@ def write_best_model(population: Population, sessions: list[Session], device: De
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         trainer.optimizer.step.assign(state.step)
-        trainer.state.epoch = population.epoch
+        ends = {entry["generation"]: entry["epoch"] for entry in population.history}
+        trainer.state.epoch = ends.get(best["generation"], 0)
         trainer.save(trainer.lowest_validation)
         values = model_io.parameters(model, model_io.Loaded(state.step, hp.learning_rate_init))
     results.write_params(results.params_path(making, ""), values)
