@@ -12,7 +12,7 @@ from lfads_tf2.autolfads.config import config_from, with_data
 from lfads_tf2.autolfads.population import Population, Task
 from lfads_tf2.autolfads.records import Records, read_fit_log
 from lfads_tf2.autolfads.slot import SerialExecutor, Slot, Snapshot
-from lfads_tf2.data import read_sessions
+from lfads_tf2.data import read_sessions, resolve
 from lfads_tf2.devices import Device
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.lfads import LFADS
@@ -57,10 +57,9 @@ def slot(data):
 
 def test_equals_the_trainer(slot, data, tmp_path):
     """The same seed and hyperparameters, the learning rate held: the numbers of an ordinary run."""
-    hp = HyperParameters(data_dir=str(data[0]), max_epochs=4, learning_rate_n_to_compare=99, **MODEL)
-    trainer = Trainer(LFADS(slot.spec, 3), data[1], tmp_path, 3, show_progress=False)
-    trainer.hp = hp
-    trainer.train()
+    settings = MODEL | START | {"max_epochs": 4, "learning_rate_n_to_compare": 99}
+    spec = resolve(HyperParameters(data_dir=str(data[0]), **settings), data[1])
+    Trainer(LFADS(spec, 3), data[1], tmp_path, 3, show_progress=False).train()
     log, rows = read(tmp_path / "fitlog.csv"), slot.train(task()).rows
     for column, name in (("recon_train", "train/recon"), ("total_valid", "valid/loss"), ("kl_train", "train/wt_kl")):
         assert [row[name] for row in rows] == pytest.approx(list(log[column]), abs=6e-3)
