@@ -66,6 +66,9 @@ def main(argv: list[str]) -> int:
         KINDS[hp.kind](hp, sessions, memory)
     except (RunError, SettingsError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        # As shells report a program that Ctrl-C ended, so that scripts do not go on as if it were done.
+        return 130
     return 0
 
 

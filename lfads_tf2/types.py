@@ -46,6 +46,8 @@ class Session(NamedTuple):
     alignment_matrix: np.ndarray | None = None  # D x F float32
     alignment_bias: np.ndarray | None = None  # D float32
     bin_width_ms: float | None = None  # from the file, where it says
+    readout_matrix: np.ndarray | None = None  # F x D float32, where the read-out starts; else the matrix transposed
+    readout_bias: np.ndarray | None = None  # D float32, likewise; else the alignment bias
 
 
 @dataclasses.dataclass(frozen=True)

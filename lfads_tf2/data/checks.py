@@ -81,7 +81,7 @@ def _session_problems(hp: HyperParameters, session: Session) -> list[str]:
                 f"{key}: has {width} inputs a bin (shape {by(trials.ext_input.shape)}), but "
                 f"--ext_input_dim={hp.ext_input_dim}; use --ext_input_dim={width} or store {hp.ext_input_dim} inputs"
             )
-    matrix, bias = session.alignment_matrix, session.alignment_bias
+    matrix = session.alignment_matrix
     if matrix is not None and matrix.shape != (channels, hp.factors_dim):
         key = f"{session.path}: alignment_matrix_cxf"
         text = f"is {by(matrix.shape)}, needs channels x factors, {channels} x {hp.factors_dim}"
@@ -92,11 +92,21 @@ def _session_problems(hp: HyperParameters, session: Session) -> list[str]:
         else:
             advice = f"compute the matrix for the {channels} channels of this session"
         found.append(f"{key}: {text} (the data have {channels} channels, --factors_dim={hp.factors_dim}); {advice}")
-    if bias is not None and bias.size != channels:
+    start = session.readout_matrix
+    if start is not None and start.shape != (hp.factors_dim, channels):
         found.append(
-            f"{session.path}: alignment_bias_c: has {bias.size} entries and the data {channels} channels; "
-            "store one entry for each channel"
+            f"{session.path}: alignment_readout_matrix_fxc: is {by(start.shape)}, needs factors x channels, "
+            f"{hp.factors_dim} x {channels}; compute it for these factors and channels"
         )
+    for key, bias in (
+        ("alignment_bias_c", session.alignment_bias),
+        ("alignment_readout_bias_c", session.readout_bias),
+    ):
+        if bias is not None and bias.size != channels:
+            found.append(
+                f"{session.path}: {key}: has {bias.size} entries and the data {channels} channels; "
+                "store one entry for each channel"
+            )
     return found
 
 

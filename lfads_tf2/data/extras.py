@@ -66,21 +66,30 @@ def read_conditions(file: SessionFile, half: str, num_trials: int) -> np.ndarray
     return conditions.astype(str) if conditions is not None and kind == "text" else conditions
 
 
-def read_alignment(file: SessionFile) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Alignment matrix, channels x factors, and bias, channels; float32, or None where absent or not usable."""
-    dataset = file.numbers("alignment_matrix_cxf")
-    matrix = None
-    if dataset is not None:
-        if len(dataset.shape) != 2 or 0 in dataset.shape:
-            file.complain(name_of(dataset), f"has shape {by(dataset.shape)}; needs channels x factors")
-        else:
-            matrix = _finite(file, name_of(dataset), dataset[()])
-    dataset = file.numbers("alignment_bias_c")
-    bias = None
-    if dataset is not None:
-        bias = vector(file, dataset, None, "channels")
-        bias = None if bias is None else _finite(file, name_of(dataset), bias)
-    return matrix, bias
+def read_alignment(file: SessionFile) -> dict[str, np.ndarray | None]:
+    """The fields of Session that start read-in and read-out, float32; None where absent or not usable."""
+    return {
+        "alignment_matrix": _matrix(file, "alignment_matrix_cxf", "channels x factors"),
+        "alignment_bias": _per_channel(file, "alignment_bias_c"),
+        "readout_matrix": _matrix(file, "alignment_readout_matrix_fxc", "factors x channels"),
+        "readout_bias": _per_channel(file, "alignment_readout_bias_c"),
+    }
+
+
+def _matrix(file: SessionFile, key: str, axes: str) -> np.ndarray | None:
+    dataset = file.numbers(key)
+    if dataset is None:
+        return None
+    if len(dataset.shape) != 2 or 0 in dataset.shape:
+        file.complain(name_of(dataset), f"has shape {by(dataset.shape)}; needs {axes}")
+        return None
+    return _finite(file, name_of(dataset), dataset[()])
+
+
+def _per_channel(file: SessionFile, key: str) -> np.ndarray | None:
+    dataset = file.numbers(key)
+    values = None if dataset is None else vector(file, dataset, None, "channels")
+    return None if values is None else _finite(file, name_of(dataset), values)
 
 
 def _finite(file: SessionFile, key: str, values: np.ndarray) -> np.ndarray | None:

@@ -152,7 +152,7 @@ def _read_open_file(name: str, file: SessionFile, read: Callable) -> Session | N
         _complain_of_orphans(file, keys["train"][0])
     _check_halves_agree(file, halves, keys)
     indices = read_indices(file, {half: found.shape[0] for half, found in halves.items()})
-    matrix, bias = read_alignment(file)
+    alignment = read_alignment(file)
     width = read_bin_width(file)
     if file.problems:
         return None
@@ -162,7 +162,7 @@ def _read_open_file(name: str, file: SessionFile, read: Callable) -> Session | N
         if found.parts is not None:
             trials = trials._replace(recon=joined(trials.data, found.parts, halves["train"].parts))
         whole[half] = _with_zeros_for_missing(trials)
-    return Session(name, file.path, whole["train"], whole.get("valid"), matrix, bias, width)
+    return Session(name, file.path, whole["train"], whole.get("valid"), bin_width_ms=width, **alignment)
 
 
 def _complain_of_orphans(file: SessionFile, train_key: str) -> None:

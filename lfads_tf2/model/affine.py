@@ -112,8 +112,8 @@ def make_read_out(spec: ModelSpec, init: WeightInit, name: str) -> SessionLinear
 def align(read_in: SessionLinear | None, read_out: SessionLinear | None, sessions: list[Session]) -> None:
     """Starts read-in and read-out from the sessions' alignment matrices A and biases a.
 
-    Read-in: (x − a) A. Read-out: f Aᵀ + a, with the bias as it is (not its logarithm), as in the original. Channels
-    that the encoders do not read are in the read-out alone.
+    Read-in: (x − a) A. Read-out: f Aᵀ + a, with the bias as it is (not its logarithm), as in the original, or what the
+    session gives for it. Channels that the encoders do not read are in the read-out alone.
     """
     for index, session in enumerate(sessions):
         matrix, bias = session.alignment_matrix, session.alignment_bias
@@ -122,6 +122,7 @@ def align(read_in: SessionLinear | None, read_out: SessionLinear | None, session
                 rows = slice(read_in.inputs[index])
                 read_in.set_session(index, matrix[rows], None if bias is None else -(bias[rows] @ matrix[rows]))
             if read_out is not None:
-                read_out.set_session(index, matrix.T)
+                read_out.set_session(index, matrix.T if session.readout_matrix is None else session.readout_matrix)
         if bias is not None and read_out is not None:
-            read_out.set_session(index, np.array(read_out.kernel)[index], bias)
+            given = bias if session.readout_bias is None else session.readout_bias
+            read_out.set_session(index, np.array(read_out.kernel)[index], given)

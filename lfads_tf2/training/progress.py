@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from tqdm import tqdm
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.training.fit_log import parse_line
 from lfads_tf2.training.schedules import TrainingState
+
+log = logging.getLogger("lfads_tf2")
 
 # Where standard error is not a terminal, a line now and then is enough.
 SECONDS_BETWEEN_LINES = 30.0
@@ -67,6 +71,26 @@ class Progress:
     def close(self) -> None:
         """Leaves the bar as it is and goes to a new line."""
         self.bar.close()
+
+
+class Interrupts:
+    """Ctrl-C asks training to end after the epoch in progress; a second one ends it at once."""
+
+    def __init__(self):
+        self.asked, self._previous = False, None
+        # Only the main thread is told of signals.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        log.warning("Ending after this epoch (Ctrl-C again: at once, back to the last checkpoint).")
+
+    def close(self) -> None:
+        """Gives Ctrl-C back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
 
 
 class TensorBoard:
@@ -122,6 +146,3 @@ class TensorBoard:
     def close(self) -> None:
         """Flushes what is pending."""
         self.writer.close()
-
-
-logging.getLogger("lfads_tf2").addHandler(logging.NullHandler())

@@ -20,7 +20,7 @@ from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, EpochResult, Epochs
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.metrics_log import MetricsLog
 from lfads_tf2.training.optimizer import Adam, trainable_variables
-from lfads_tf2.training.progress import Progress, TensorBoard
+from lfads_tf2.training.progress import Interrupts, Progress, TensorBoard
 from lfads_tf2.training.schedules import (
     TrainingState,
     is_lowest_validation,
@@ -114,13 +114,15 @@ class Trainer:
 
         Raises:
             TrainingFailed: the cost stayed NaN or infinite down to the lowest learning rate.
+            KeyboardInterrupt: Ctrl-C, after the epoch in progress has ended and been saved.
         """
         fit_log = FitLog(self.save_dir / f"{self.hp.csv_log}.csv", self.state.epoch)
         board = TensorBoard(self.save_dir / "lfads_log", self.model)
         metrics_log = MetricsLog(self.save_dir / "metrics.csv", self.state.epoch)
         progress = Progress(self.hp, self.state, self.show_progress)
+        interrupts = Interrupts()
         try:
-            while not self._finished():
+            while not (interrupts.asked or self._finished()):
                 result = self._train_epoch()
                 if result is None:
                     continue
@@ -130,13 +132,14 @@ class Trainer:
                 line = self._end_epoch(result, valid, fit_log)
                 board.write(self.step, self.state, result, valid, row)
                 progress.update(self.state, line)
-        except KeyboardInterrupt:
-            log.warning("Interrupted: saving the last complete epoch; the same command goes on from there.")
-            self._restore_snapshot()
         finally:
+            interrupts.close()
             progress.close()
             board.close()
         self.save(self.rolling)
+        if interrupts.asked:
+            log.warning("Interrupted and saved after epoch %d; the same command goes on from there.", self.state.epoch)
+            raise KeyboardInterrupt
         log.info("Training ended after epoch %d at learning rate %.3g.", self.state.epoch, self.state.learning_rate)
         return self.state
 

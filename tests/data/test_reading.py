@@ -148,7 +148,7 @@ def test_trial_numbers_count_from_0(first, shape, tmp_path):
 def test_without_optional_keys_all_is_none(tmp_path):
     write_session(tmp_path, train_data=counts())
     (session,) = read(tmp_path)
-    assert session.valid is None and session.train[1:] == (None,) * 5 and session[4:] == (None,) * 3
+    assert session.valid is None and session.train[1:] == (None,) * 5 and session[4:] == (None,) * 5
 
 
 @pytest.mark.parametrize(
