@@ -45,6 +45,7 @@ class Augmenter(tf.Module):
             step: batches taken so far, which decides the draws.
             dials: this step's.
         """
+        batch = _with_target(batch) if self.names else batch
         for index, name in enumerate(self.names):
             seed = noise.stream(self.seed, noise.TRAIN_AUGMENTATION + index, step)
             if is_plugin(name):
@@ -56,7 +57,7 @@ class Augmenter(tf.Module):
     def validate(self, batch: Batch) -> Batch:
         """A validation batch: only entries that are held out stay held out."""
         if "sample_validation" in self.names:
-            return self._held_out(batch, batch.trials + self.first_valid)
+            return self._held_out(_with_target(batch), batch.trials + self.first_valid)
         return batch
 
     def _coordinated_dropout(self, batch, seed, dials, step):
@@ -93,3 +94,8 @@ class Augmenter(tf.Module):
     def _selective_backprop(self, batch, seed, dials, step):
         """Entries that were not observed are left out where the trials are taken from the data: nothing is random."""
         return batch
+
+
+def _with_target(batch: Batch) -> Batch:
+    """The batch with its target apart from the encoders' data, so that what changes these leaves it as it is."""
+    return batch if batch.target is not None else batch._replace(target=batch.data)

@@ -208,6 +208,11 @@ def _augmentation_problems(hp: HyperParameters) -> list[str]:
         if switch and getattr(hp, switch) and name not in names:
             found.append(f"--{switch} is {getattr(hp, switch)}, but --augmentations does not name {name}; add it")
     moving = [name for name in ("spike_jitter", "temporal_shift") if name in names]
+    dropping = [n for n in names if n in ("coordinated_dropout", "sample_validation") or n not in AUGMENTATIONS]
+    if moving and dropping and names.index(dropping[0]) < max(names.index(name) for name in moving):
+        found.append(
+            f"--augmentations: {moving[-1]} must come before {dropping[0]}, got {hp.augmentations!r}; change the order"
+        )
     if moving and "selective_backprop" in names:
         found.append(
             f"--augmentations: {moving[0]} moves entries and selective_backprop fixes which are observed; use one"

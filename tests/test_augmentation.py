@@ -90,6 +90,19 @@ def test_gradient_is_exactly_zero_through_blocked_entries():
     np.testing.assert_allclose(terms.log_likelihood, plain.log_likelihood, rtol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{"cd_rate": 0.4}, {"sv_rate": 0.4}, {"temporal_spike_jitter_width": 2}], ids=str)
+def test_the_target_keeps_what_leaves_the_input(settings):
+    """Where the data are their own target, the target is not dropped with them."""
+    spec = spec_of((SessionShape("a", 7),), encoded=None, **settings)
+    batch = batch_of(spec, 30)
+    found = augmented(spec, batch)
+    assert batch.target is None and np.any(found.data.numpy() != batch.data.numpy())
+    if "temporal_spike_jitter_width" in settings:
+        np.testing.assert_array_equal(found.target, found.data)
+    else:
+        np.testing.assert_array_equal(found.target, batch.data)
+
+
 def test_coordinated_dropout_as_a_dial_at_zero_does_nothing():
     spec = spec_of()
     dials = Dials.of(spec.hyperparameters)._replace(cd_rate=tf.constant(0.0))
@@ -232,6 +245,10 @@ def test_a_users_own_in_order(tmp_path, monkeypatch):
         ({"augmentations": "temporal_shift", "temporal_shift_std": 1.0, "cd_rate": 0.1}, "does not name coordinated"),
         ({"augmentations": "coordinated_dropout,coordinated_dropout", "cd_rate": 0.1}, "twice"),
         ({"augmentations": "spike_jitter,selective_backprop", "temporal_spike_jitter_width": 1}, "fixes which"),
+        (
+            {"augmentations": "coordinated_dropout,spike_jitter", "cd_rate": 0.1, "temporal_spike_jitter_width": 1},
+            "before",
+        ),
         ({"cd_pass_rate": 0.1}, "needs --cd_rate above 0"),
         ({"cd_rate": 1.0}, "less than 1"),
         ({"sv_rate": -0.1}, "at least 0"),

@@ -2,5 +2,5 @@
 # Sets up everything and runs every test. Further arguments go to pytest, for example: bash tools/test.sh -m slow
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. tools/environment.sh .venv-test "[test]"
+. tools/environment.sh .venv-test "[test,ray,run_manager]"
 python -m pytest "$@"

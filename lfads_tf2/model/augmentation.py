@@ -59,9 +59,10 @@ def coordinated_dropout(spec: ModelSpec, batch: Batch, mask, passed, rate) -> Ba
 
 
 def moved(spec: ModelSpec, batch: Batch, move) -> Batch:
-    """``move`` applied to the target, and what the encoders read of it, so that both move alike."""
-    if not spec.separate_target:
-        return batch._replace(data=move(batch.data))
+    """``move`` applied to the target, and what the encoders read of it, so that both move alike.
+
+    It must come before what takes entries from the encoders' data, which are made anew.
+    """
     target = move(batch.target)
     return batch._replace(target=target, data=encoders_part(spec, batch.session, target))
 
