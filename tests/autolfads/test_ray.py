@@ -46,6 +46,7 @@ def test_equals_this_process_and_compiles_once(data, tmp_path, no_ray_after):  #
         np.testing.assert_allclose(remote[column], serial[column], rtol=1e-4, err_msg=column)
 
 
+@pytest.mark.slow
 def test_killed_processes_cost_nothing(data, tmp_path, no_ray_after):  # noqa: F811
     search = search_of(data[0], num_workers=4, max_epochs=60, perturbation_interval=10, burn_in_period=10)
     executor = RayExecutor(search, data[1])
