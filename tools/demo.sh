@@ -6,12 +6,12 @@ cd "$(dirname "$0")/.."
 
 out=demo_output
 data=$out/data
-python tools/generate_lorenz.py --help >/dev/null
 if ! ls "$data"/lorenz_dataset001.h5 >/dev/null 2>&1; then
   python tools/generate_lorenz.py --output_dir="$data" --stem=lorenz --sessions=1 --seed=1
 fi
+# The rate falls faster than the preset's, which trains more than twice as long for a slightly better fit.
 python run_lfads.py --kind=train --preset=lorenz --data_dir="$data" --data_filename_stem=lorenz \
-  --lfads_save_dir="$out/run" --seed=1 --device=cpu:0 "$@"
+  --lfads_save_dir="$out/run" --seed=1 --learning_rate_decay_factor=0.95 --device=cpu:0 "$@"
 python run_lfads.py --kind=posterior_sample_and_average --data_dir="$data" --data_filename_stem=lorenz \
   --lfads_save_dir="$out/run" --num_samples_posterior=64 --device=cpu:0
 echo
