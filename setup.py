@@ -15,7 +15,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["lfads_tf2", "lfads_tf2.*"]),
-    package_data={"lfads_tf2.native": ["*.cc", "*.h"]},
+    package_data={"lfads_tf2.native": ["*.cc", "*.h"], "lfads_tf2.autolfads": ["presets/*.yaml"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.20",
@@ -34,6 +34,6 @@ setup(
         "ray": ["ray[tune]>=2.40"],
         "run_manager": ["scipy>=1.13", "scikit-learn>=1.4"],
         "nwb": ["pynwb>=2.8"],
-        "test": ["pytest>=8", "ruff>=0.8", "scipy>=1.13", "scikit-learn>=1.4"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "scipy>=1.13", "scikit-learn>=1.4"],
     },
 )

@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/environment.sh .venv-test "[test,ray,run_manager]"
-python -m pytest "$@"
+# Two at a time: most of a test is tracing, which takes one core.
+python -m pytest -n 2 --dist loadfile "$@"
