@@ -31,7 +31,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20"],
-        "ray": ["ray[tune]>=2.40"],
+        "ray": ["ray>=2.40"],
         "run_manager": ["scipy>=1.13", "scikit-learn>=1.4"],
         "nwb": ["pynwb>=2.8"],
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "scipy>=1.13", "scikit-learn>=1.4"],
