@@ -73,16 +73,21 @@ class Inference(tf.Module):
         trials_at_once = min(trials_at_once, count)
         draws = max(num_samples, 1)
         passes = -(-draws // samples_at_once)
+        # Trials are encoded in larger groups than are decoded together: there they come once and not once a sample.
+        group = trials_at_once * max(1, rows_within_budget(self.model.spec) // trials_at_once)
+        group = min(group, -(-count // trials_at_once) * trials_at_once)
         collected: list[dict[str, np.ndarray]] = []
         for start in range(0, count, trials_at_once):
-            rows = np.minimum(np.arange(start, start + trials_at_once), count - 1)
-            batch = self._batch(session, trials, rows)
-            encoding, merged, bounds = self._encode(batch), None, []
+            if start % group == 0:
+                batch = self._batch(session, trials, np.minimum(np.arange(start, start + group), count - 1))
+                encoding = self._encode(batch)
+            merged, bounds = None, []
             for index in range(passes):
                 used = min(samples_at_once, draws - index * samples_at_once)
-                weights = (np.arange(samples_at_once) < used).astype(np.float32) / draws
+                weights = tf.constant((np.arange(samples_at_once) < used).astype(np.float32) / draws)
                 seed = noise.stream(self.seed, noise.POSTERIOR_NOISE, start * passes + index)
-                sums, terms = self._decode(batch, encoding, tf.constant(weights), seed, num_samples == 0)
+                first = tf.constant(start % group)
+                sums, terms = self._decode(batch, encoding, first, trials_at_once, weights, seed, num_samples == 0)
                 merged = sums if merged is None else tf.nest.map_structure(tf.add, merged, sums)
                 bounds.append(tf.nest.map_structure(lambda term, used=used: term.numpy()[:, :used], terms))
             terms = {key: np.concatenate([part[key] for part in bounds], axis=1) for key in bounds[0]}
@@ -115,12 +120,12 @@ class Inference(tf.Module):
         return self.model.encode(batch)
 
     @tf.function
-    def _decode(self, batch: Batch, encoding: Encoding, weights, seed, push_mean: bool):
-        """Weighted sums over S samples of N trials, and the N x S terms of the bounds."""
+    def _decode(self, batch: Batch, encoding: Encoding, first, num_trials: int, weights, seed, push_mean: bool):
+        """Weighted sums over S samples of N trials from ``first`` on, and the N x S terms of the bounds."""
         model, samples = self.model, weights.shape[0]
-        num_trials = batch.data.shape[1]
-        repeat = _Repeat(samples)
-        batch, encoding = repeat.batch(batch), repeat.encoding(encoding)
+        rows = tf.tile((first + tf.range(num_trials))[:, None], [1, samples])
+        repeated = _Repeated(tf.reshape(rows, [num_trials * samples]))
+        batch, encoding = repeated.batch(batch), repeated.encoding(encoding)
         drawn = noise.draw_noise(model.spec, num_trials * samples, seed)
         used = Noise(*(None if n is None else tf.zeros_like(n) for n in drawn)) if push_mean else drawn
         outputs = model.decode(encoding, batch.session, used)
@@ -173,14 +178,14 @@ class Inference(tf.Module):
         return results
 
 
-class _Repeat:
-    """Repeats each trial for its samples, along the trial axis."""
+class _Repeated:
+    """Picks trials of a batch by index, each as often as it has samples."""
 
-    def __init__(self, samples: int):
-        self.samples = samples
+    def __init__(self, rows):
+        self.rows = rows
 
     def _along(self, axis, value):
-        return None if value is None else tf.repeat(value, self.samples, axis=axis)
+        return None if value is None else tf.gather(value, self.rows, axis=axis)
 
     def batch(self, batch: Batch) -> Batch:
         along = {name: self._along(1, getattr(batch, name)) for name in ("data", "ext_input", "target", "counted")}
@@ -189,11 +194,11 @@ class _Repeat:
     def encoding(self, encoding: Encoding) -> Encoding:
         by_trial = {"post_g0_mean", "post_g0_logvar"}
         kept = {"ci_forward", "ci_reverse", "ext_input", *by_trial}
-        repeated = {
+        picked = {
             name: self._along(0 if name in by_trial else 1, getattr(encoding, name) if name in kept else None)
             for name in Encoding._fields[:-1]
         }
-        return Encoding(**repeated, num_trials=encoding.num_trials * self.samples)
+        return Encoding(**picked, num_trials=tf.size(self.rows))
 
 
 def _weighted_mean(value, num_trials, weights):
