@@ -42,7 +42,8 @@ def main(argv: list[str]) -> int:
         print(flags.help_text())
         return 0
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for name in ("absl", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("lfads_tf2")
     try:
         given, ignored = flags.parse(argv)

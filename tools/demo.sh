@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 out=demo_output
 data=$out/data
 if ! ls "$data"/lorenz_dataset001.h5 >/dev/null 2>&1; then
-  python tools/generate_lorenz.py --output_dir="$data" --stem=lorenz --sessions=1 --seed=1
+  python tools/generate_lorenz.py --output_dir="$data" --stem=lorenz --sessions=1 --trials_max=20 --seed=1
 fi
 # The rate falls faster than the preset's, which trains more than twice as long for a slightly better fit.
 python run_lfads.py --kind=train --preset=lorenz --data_dir="$data" --data_filename_stem=lorenz \
