@@ -193,7 +193,7 @@ class _Repeated:
 
     def encoding(self, encoding: Encoding) -> Encoding:
         by_trial = {"post_g0_mean", "post_g0_logvar"}
-        kept = {"ci_forward", "ci_reverse", "ext_input", *by_trial}
+        kept = {"con_x_gates", "con_x_candidate", "ext_input", *by_trial}
         picked = {
             name: self._along(0 if name in by_trial else 1, getattr(encoding, name) if name in kept else None)
             for name in Encoding._fields[:-1]

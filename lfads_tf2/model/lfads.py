@@ -61,6 +61,8 @@ class Encoding(NamedTuple):
     post_g0_mean: tf.Tensor | None  # B x Z
     post_g0_logvar: tf.Tensor | None
     ext_input: tf.Tensor | None  # T x B x I, as the generator sees it
+    con_x_gates: tf.Tensor | None  # T x B x 2K, encoded part of the controller's pre-activations, biases included
+    con_x_candidate: tf.Tensor | None  # T x B x K
     num_trials: tf.Tensor  # scalar, B
 
 
@@ -143,7 +145,20 @@ class LFADS(keras.Model):
             ci_forward, ci_reverse = self.ci_encoder(x[self.first_bin :])
         if self.first_bin and ext_input is not None:
             ext_input = ext_input[self.first_bin :]
-        return Encoding(ic_forward, ic_reverse, ci_forward, ci_reverse, mean, logvar, ext_input, tf.shape(x)[1])
+        encoding = Encoding(
+            ic_forward, ic_reverse, ci_forward, ci_reverse, mean, logvar, ext_input, None, None, tf.shape(x)[1]
+        )
+        return self._for_controller(encoding, masks) if self.has_controller else encoding
+
+    def _for_controller(self, encoding: Encoding, masks: Masks) -> Encoding:
+        """Adds the encoded part of the controller's pre-activations: all bins in one product, once a trial."""
+        cell, code = self.controller.cell, self.controller_code(encoding)
+        code = code if masks.con_code is None else code * masks.con_code
+        gates, candidate = (
+            project(code, kernel[: self.num_encoded], bias)
+            for kernel, bias in zip(cell.input_kernels(), cell.biases(), strict=True)
+        )
+        return encoding._replace(con_x_gates=gates, con_x_candidate=candidate)
 
     def controller_code(self, encoding: Encoding):
         """T x B x (2C or C): forward encoding of ``lag`` bins ago, reverse encoding of ``lag`` bins ahead, else 0.
@@ -203,9 +218,6 @@ class LFADS(keras.Model):
 
     def _controlled_scan(self, encoding, session, noise, masks, gen_ics) -> DecoderOutputs:
         hp, controller, cell = self.spec.hyperparameters, self.controller, self.generator.cell
-        code = self.controller_code(encoding)
-        code = code if masks.con_code is None else code * masks.con_code
-        bias_gates, bias_candidate = controller.cell.biases()
         for_gates, for_candidate = controller.cell.input_kernels()
         split = self.num_encoded
         feeds_back = hp.do_feed_factors_to_controller
@@ -217,9 +229,9 @@ class LFADS(keras.Model):
         con_w_gates, con_w_candidate = controller.cell.recurrent_kernels()
         gen_w_gates, gen_w_candidate = cell.recurrent_kernels()
         inputs = DecoderInputs(
-            con_x_gates=project(code, for_gates[:split], bias_gates),
-            con_x_candidate=project(code, for_candidate[:split], bias_candidate),
-            con_h0=tf.tile(tf.convert_to_tensor(controller.initial_state), [tf.shape(code)[1], 1]),
+            con_x_gates=encoding.con_x_gates,
+            con_x_candidate=encoding.con_x_candidate,
+            con_h0=tf.tile(tf.convert_to_tensor(controller.initial_state), [encoding.num_trials, 1]),
             con_w_gates=con_w_gates,
             con_w_candidate=con_w_candidate,
             fb_w_gates=for_gates[split:] if feeds_back else None,
