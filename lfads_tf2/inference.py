@@ -17,7 +17,9 @@ from lfads_tf2.objective import Ramps, correlation_terms, is_off, l2_cost, ramps
 from lfads_tf2.types import Dials, ModelSpec, Session, Trials
 
 # What the stacks of one decoding call may take.
-MEMORY_BUDGET_BYTES = 2**28
+MEMORY_BUDGET_BYTES = 2**27
+# The encoders' trials are this part of the rows that are decoded together, so that they add little to that.
+GROUP_SHARE = 4
 
 
 def rows_within_budget(spec: ModelSpec, budget: int = MEMORY_BUDGET_BYTES) -> int:
@@ -74,7 +76,7 @@ class Inference(tf.Module):
         draws = max(num_samples, 1)
         passes = -(-draws // samples_at_once)
         # Trials are encoded in larger groups than are decoded together: there they come once and not once a sample.
-        group = trials_at_once * max(1, rows_within_budget(self.model.spec) // trials_at_once)
+        group = trials_at_once * max(1, rows_within_budget(self.model.spec) // (GROUP_SHARE * trials_at_once))
         group = min(group, -(-count // trials_at_once) * trials_at_once)
         collected: list[dict[str, np.ndarray]] = []
         for start in range(0, count, trials_at_once):
