@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import flags
+from lfads_tf2.screen import show_messages, without_startup_lines
 from lfads_tf2.settings import SettingsError, combine
 
 
@@ -21,29 +20,12 @@ def fail(message: object) -> int:
     return 2
 
 
-@contextlib.contextmanager
-def without_startup_lines():
-    """Keeps what TensorFlow's libraries print while they load, before any setting of theirs counts, off the screen."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def main(argv: list[str]) -> int:
     """Runs one command and returns its exit code."""
     if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in argv):
         print(flags.help_text())
         return 0
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in ("absl", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    show_messages()
     log = logging.getLogger("lfads_tf2")
     try:
         given, ignored = flags.parse(argv)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
 
+from lfads_tf2.screen import show_messages, without_startup_lines
 from lfads_tf2.settings import SettingsError
 
 
@@ -16,25 +16,10 @@ def fail(message: object) -> int:
     return 2
 
 
-@contextlib.contextmanager
-def without_startup_lines():
-    """Keeps what TensorFlow's libraries print while they load off the screen."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def main(argv: list[str]) -> int:
     """Runs one search and returns its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    show_messages()
     from lfads_tf2.autolfads.command_line import parse
 
     try:
