@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from lfads_tf2 import native as kernels
 from lfads_tf2.hyperparameters import HyperParameters
-from lfads_tf2.model import native_ops
 
 log = logging.getLogger("lfads_tf2")
 
@@ -36,7 +36,7 @@ def configure(hp: HyperParameters) -> Device:
     name = _device_name(hp)
     # XLA fuses away a GPU's many launches; a CPU's products are slower in it.
     xla = hp.jit_compile == "true" or (hp.jit_compile == "auto" and "gpu" in name)
-    native = "cpu" in name and not xla and native_ops.available()
+    native = "cpu" in name and not xla and kernels.available()
     threads = hp.num_threads or usable_cores()
     within = threads
     if "cpu" in name and not native and not xla:

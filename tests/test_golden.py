@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from golden_case import CASES, GoldenCase
 
-from lfads_tf2.model import native_ops
+from lfads_tf2 import native
 from lfads_tf2.model.lfads import Masks, Noise
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.objective import costs, ramps, trial_terms
@@ -24,7 +24,7 @@ def case(request):
 
 @pytest.fixture(params=["eager", "compiled", "compiled with kernels"])
 def mode(request):
-    if "kernels" in request.param and not native_ops.available():
+    if "kernels" in request.param and not native.available():
         pytest.skip("no compiled kernels: there is no C++ compiler here, or LFADS_NATIVE=0")
     return request.param
 

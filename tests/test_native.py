@@ -1,13 +1,15 @@
-"""The native kernels against NumPy in float64, and their gradients against plain TensorFlow."""
+"""The loops over time, compiled and not, against NumPy in float64, their gradients against automatic ones."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from lfads_tf2 import native
-from lfads_tf2.model import native_ops
+from lfads_tf2.model import scans
+from lfads_tf2.types import DecoderInputs, DecoderOutputs
 
-needs_kernels = pytest.mark.skipif(not native_ops.available(), reason="the native kernels cannot be built here")
+needs_kernels = pytest.mark.skipif(not native.available(), reason="the native kernels cannot be built here")
+either = pytest.mark.parametrize("by_kernels", [pytest.param(True, marks=needs_kernels), False])
 
 CLIP = 0.7  # low enough that many states touch it
 # (T, B, H): odd sizes, one row, several threads, one step, more than two vectors of columns.
@@ -56,7 +58,7 @@ def numpy_decoder(x, clip):
         g = numpy_step(xg, xc, g, x.gen_w_gates, x.gen_w_candidate, clip)
         f = (g * (1 if x.gen_mask is None else x.gen_mask[t])) @ x.fac_w
         rows.append((k, mean, logvar, u, g, f))
-    return native_ops.DecoderOutputs(*map(np.stack, zip(*rows, strict=True)))
+    return DecoderOutputs(*map(np.stack, zip(*rows, strict=True)))
 
 
 def tf_step(xg, xc, h, wg, wc, clip):
@@ -88,7 +90,7 @@ def tf_decoder(x, clip):
         g = tf_step(xg, xc, g, x.gen_w_gates, x.gen_w_candidate, clip)
         f = (g if x.gen_mask is None else g * x.gen_mask[t]) @ x.fac_w
         rows.append((k, mean, logvar, u, g, f))
-    return native_ops.DecoderOutputs(*map(tf.stack, zip(*rows, strict=True)))
+    return DecoderOutputs(*map(tf.stack, zip(*rows, strict=True)))
 
 
 def gru_arrays(T, B, H, seed=0):
@@ -111,7 +113,7 @@ def decoder_arrays(T, B, K, U, G, F, masks=True, injected=True, feed=True, seed=
         return draw(rows, columns, scale=rows**-0.5)
 
     steps, trials = (T, B) if injected else (1, 1)
-    return native_ops.DecoderInputs(
+    return DecoderInputs(
         con_x_gates=draw(T, B, 2 * K), con_x_candidate=draw(T, B, K), con_h0=draw(B, K, scale=0.4),
         con_w_gates=weight(K, 2 * K), con_w_candidate=weight(K, K), fb_w_gates=weight(F, 2 * K) if feed else None,
         fb_w_candidate=weight(F, K) if feed else None, fb_mask=mask(F), w_mean=weight(K, U), b_mean=draw(U),
@@ -147,37 +149,38 @@ def gradients(function, arguments, weights):
     return tape.gradient(total, watched, unconnected_gradients="zero")
 
 
-@needs_kernels
+@either
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("shape", GRU_SHAPES)
-def test_gru_scan(shape, reverse, compiled):
+def test_gru_scan(by_kernels, shape, reverse, compiled):
     arrays = gru_arrays(*shape)
     wrap = tf.function if compiled else lambda f: f
-    scan = wrap(lambda *x: native_ops.gru_scan(*x, CLIP, reverse))
+    scan = wrap(lambda *x: scans.gru_scan(*x, CLIP, reverse, by_kernels))
     states = scan(*arrays)
     expected = numpy_gru(*double(arrays), CLIP, reverse)
     assert_close(states, expected, 2e-6)
     assert (np.abs(expected) == CLIP).any() and (np.abs(expected) < CLIP).any()
-    kept_less = native_ops.gru_scan(*arrays, CLIP, reverse, save_for_gradient=False)
+    kept_less = scans.gru_scan(*arrays, CLIP, reverse, by_kernels, save_for_gradient=False)
     np.testing.assert_array_equal(kept_less, states)
 
     weight = np.random.default_rng(1).normal(size=expected.shape)
-    actual = wrap(lambda *x: gradients(lambda *y: [native_ops.gru_scan(*y, CLIP, reverse)], x, [weight]))(*arrays)
+    one = lambda *y: [scans.gru_scan(*y, CLIP, reverse, by_kernels)]  # noqa: E731
+    actual = wrap(lambda *x: gradients(one, x, [weight]))(*arrays)
     wanted = gradients(lambda *x: [tf_gru(*x, CLIP, reverse)], double(arrays), [weight])
     for name, a, b in zip(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate"), actual, wanted, strict=True):
         assert_close(a, b, 1e-5, name)
 
 
-@needs_kernels
+@either
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("masks, injected, feed", [(1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0)])
 @pytest.mark.parametrize("shape", DECODER_SHAPES)
-def test_decoder_scan(shape, masks, injected, feed, compiled):
+def test_decoder_scan(by_kernels, shape, masks, injected, feed, compiled):
     arrays = decoder_arrays(*shape, masks=masks, injected=injected, feed=feed)
-    expected = numpy_decoder(native_ops.DecoderInputs(*double(arrays)), CLIP)
-    outputs = native_ops.decoder_scan(arrays, CLIP)
-    kept_less = native_ops.decoder_scan(arrays, CLIP, save_for_gradient=False)
+    expected = numpy_decoder(DecoderInputs(*double(arrays)), CLIP)
+    outputs = scans.decoder_scan(arrays, CLIP, native=by_kernels)
+    kept_less = scans.decoder_scan(arrays, CLIP, native=by_kernels, save_for_gradient=False)
     for name, a, b, c in zip(outputs._fields, outputs, expected, kept_less, strict=True):
         assert_close(a, b, 3e-6, name)
         np.testing.assert_array_equal(a, c)
@@ -187,42 +190,42 @@ def test_decoder_scan(shape, masks, injected, feed, compiled):
     if masks:
         weights[0] = weights[3] = weights[4] = None  # as in training: states and samples reach no cost themselves
 
-    def native_gradients(*x):
-        return gradients(lambda *y: native_ops.decoder_scan(native_ops.DecoderInputs(*y), CLIP), x, weights)
+    def own_gradients(*x):
+        return gradients(lambda *y: scans.decoder_scan(DecoderInputs(*y), CLIP, native=by_kernels), x, weights)
 
-    actual = (tf.function(native_gradients) if compiled else native_gradients)(*arrays)
-    wanted = gradients(lambda *x: tf_decoder(native_ops.DecoderInputs(*x), CLIP), double(arrays), weights)
+    actual = (tf.function(own_gradients) if compiled else own_gradients)(*arrays)
+    wanted = gradients(lambda *x: tf_decoder(DecoderInputs(*x), CLIP), double(arrays), weights)
     names = [name for name, value in zip(arrays._fields, arrays, strict=True) if value is not None]
     for name, a, b in zip(names, actual, wanted, strict=True):
         if name not in ("noise", "fb_mask", "gen_mask"):
             assert_close(a, b, 2e-5, name)
 
 
-@needs_kernels
-def test_activations_are_accurate_near_zero_and_at_the_ends():
+@either
+def test_activations_are_accurate_near_zero_and_at_the_ends(by_kernels):
     """With zero weights and states, h' = (1 - sigmoid(xg + 1)) * tanh(xc): both functions show alone."""
     x = np.concatenate([np.linspace(-12, 12, 4001), np.logspace(-30, 0, 301), [np.inf, -np.inf, 1e30, -1e30]])
     x = x.astype(np.float32)[None, :, None]
     h0 = np.zeros((x.size, 1), np.float32)
     weights = [np.zeros((1, 2), np.float32), np.zeros((1, 1), np.float32)]
     update_off = np.concatenate([np.zeros_like(x), np.full_like(x, -1e9)], axis=-1)
-    through_tanh = native_ops.gru_scan(update_off, x, h0, *weights, 5.0)
+    through_tanh = scans.gru_scan(update_off, x, h0, *weights, 5.0, native=by_kernels)
     np.testing.assert_allclose(through_tanh, np.tanh(x.astype(np.float64)), rtol=6e-7)
     update = np.concatenate([np.zeros_like(x), x], axis=-1)
-    through_sigmoid = native_ops.gru_scan(update, np.full_like(x, np.inf), h0, *weights, 5.0)
+    through_sigmoid = scans.gru_scan(update, np.full_like(x, np.inf), h0, *weights, 5.0, native=by_kernels)
     np.testing.assert_allclose(through_sigmoid, 1 - sigmoid(x.astype(np.float64) + 1), atol=1.5e-7)
 
 
-@needs_kernels
-def test_nan_reaches_later_steps_of_its_trial_only():
+@either
+def test_nan_reaches_later_steps_of_its_trial_only(by_kernels):
     arrays = gru_arrays(5, 40, 10)
     arrays[1][2, 7, 3] = np.nan
-    states = native_ops.gru_scan(*arrays, CLIP).numpy()
+    states = scans.gru_scan(*arrays, CLIP, native=by_kernels).numpy()
     assert np.isnan(states[2, 7, 3]) and np.isnan(states[3:, 7]).all() and np.isfinite(states[:2]).all()
     assert np.isfinite(np.delete(states, 7, axis=1)).all()
     bad = decoder_arrays(4, 3, 8, 1, 8, 4)
     bad.noise[1, 2, 0] = np.nan
-    factors = native_ops.decoder_scan(bad, CLIP).factors.numpy()
+    factors = scans.decoder_scan(bad, CLIP, native=by_kernels).factors.numpy()
     assert np.isnan(factors[1:, 2]).all() and np.isfinite(factors[:, :2]).all()
 
 
@@ -230,15 +233,15 @@ def test_nan_reaches_later_steps_of_its_trial_only():
 @pytest.mark.parametrize("T, B", [(0, 3), (3, 0), (0, 0)])
 def test_empty_batches_and_no_steps(T, B):
     arrays = gru_arrays(T, B, 6)
-    assert native_ops.gru_scan(*arrays, CLIP).shape == (T, B, 6)
-    d_h0 = gradients(lambda *x: [native_ops.gru_scan(*x, CLIP)], arrays, [np.ones((T, B, 6))])[2]
+    assert scans.gru_scan(*arrays, CLIP, native=True).shape == (T, B, 6)
+    d_h0 = gradients(lambda *x: [scans.gru_scan(*x, CLIP, native=True)], arrays, [np.ones((T, B, 6))])[2]
     np.testing.assert_array_equal(d_h0, np.zeros((B, 6)))
-    outputs = native_ops.decoder_scan(decoder_arrays(T, B, 4, 1, 5, 2), CLIP)
+    outputs = scans.decoder_scan(decoder_arrays(T, B, 4, 1, 5, 2), CLIP, native=True)
     assert outputs.factors.shape == (T, B, 2)
 
 
-@needs_kernels
-def test_static_shapes_are_known_in_a_graph():
+@either
+def test_static_shapes_are_known_in_a_graph(by_kernels):
     def specs(arrays, batch_first):
         shapes = [list(a.shape) for a in arrays]
         return [tf.TensorSpec([None if i == batch_first.get(len(s)) and 13 in s else n for i, n in enumerate(s)])
@@ -251,7 +254,7 @@ def test_static_shapes_are_known_in_a_graph():
     def scan(*x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            states = native_ops.gru_scan(*x, CLIP)
+            states = scans.gru_scan(*x, CLIP, native=by_kernels)
         seen.append(states.shape.as_list())
         seen.append([g.shape.as_list() for g in tape.gradient(states, x)])
         return states
@@ -266,20 +269,20 @@ def test_wrong_shapes_are_refused_by_name(name):
     arrays = dict(zip(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate"), gru_arrays(3, 4, 5), strict=True))
     for wrong in (np.zeros((2, 2), np.float32), np.zeros((3, 4, 9), np.float32)):
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} must have shape"):
-            native_ops.gru_scan(**{**arrays, name: wrong}, clip=CLIP)
+            scans.gru_scan(**{**arrays, name: wrong}, clip=CLIP, native=True)
 
 
 @needs_kernels
 def test_wrong_shapes_of_the_decoder_are_refused_by_name():
     with pytest.raises(tf.errors.InvalidArgumentError, match="x_candidate must have rank 3"):
-        native_ops.gru_scan(*(np.zeros((2, 2), np.float32) for _ in range(5)), CLIP)
+        scans.gru_scan(*(np.zeros((2, 2), np.float32) for _ in range(5)), CLIP, native=True)
     decoder = decoder_arrays(3, 4, 5, 2, 6, 7)
     for name in set(decoder._fields) - {"noise"}:
         wrong = np.zeros(np.add(getattr(decoder, name).shape, 1), np.float32)
         with pytest.raises(tf.errors.InvalidArgumentError, match="must have shape"):
-            native_ops.decoder_scan(decoder._replace(**{name: wrong}), CLIP)
+            scans.decoder_scan(decoder._replace(**{name: wrong}), CLIP, native=True)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"fac_w must have shape \[6, 7\], got \[8, 7\]"):
-        native_ops.decoder_scan(decoder._replace(fac_w=np.zeros((8, 7), np.float32)), CLIP)
+        scans.decoder_scan(decoder._replace(fac_w=np.zeros((8, 7), np.float32)), CLIP, native=True)
 
 
 @needs_kernels

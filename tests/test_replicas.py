@@ -44,13 +44,13 @@ for name, strategy in (("one", None), ("two", tf.distribute.MirroredStrategy(["/
 
 
 def test_two_devices_equal_one(tmp_path):
-    from lfads_tf2.model import native_ops
+    from lfads_tf2 import native
     from lfads_tf2.training.fit_log import read
 
     random = np.random.default_rng(0)
     inputs = {f"{half}_ext_input": random.normal(size=(n, 9, 2)) for half, n in (("train", 20), ("valid", 6))}
     write_spikes(tmp_path / "data" / "one.h5", **inputs)
-    script = SCRIPT.format(root=str(ROOT), folder=str(tmp_path), native=native_ops.available())
+    script = SCRIPT.format(root=str(ROOT), folder=str(tmp_path), native=native.available())
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (read(tmp_path / name / "fitlog.csv") for name in ("one", "two"))

@@ -137,12 +137,12 @@ def test_the_first_segment_serves_the_initial_condition_only(tmp_path):
     ids=str,
 )  # fmt: skip
 def test_every_variant_infers(tmp_path, settings):
-    from lfads_tf2.model import native_ops
+    from lfads_tf2 import native
 
     inputs = {f"{half}_ext_input": RANDOM.normal(size=(n, BINS, 2)) for half, n in TRIALS.items()}
     second(tmp_path / "data" / "one.h5", **inputs)
     sessions, spec = sessions_of(tmp_path / "data", **settings)
-    results = results_of(spec, sessions, native_ops.available())
+    results = results_of(spec, sessions, native.available())
     first = settings.get("ic_enc_seq_len", 0)
     width = 2 * CHANNELS if "output_dist" in settings else CHANNELS
     assert results["output_dist_params"].shape == (TRIALS["valid"], BINS - first, width)

@@ -1,103 +1,19 @@
-"""Controller and generator: one decoder step, and the scan over time.
+"""Controller and generator: their weights, and the generator's run without a controller.
 
 At each bin the controller reads the encoding and the previous factors, infers an input u to the generator, and the
-generator's new state gives the factors. All noise and dropout masks are drawn beforehand, so that the step is a pure
-function and sampling, averaging and pushing means through are one path.
+generator's new state gives the factors (``lfads_tf2.model.scans``). All noise and dropout masks are drawn beforehand,
+so that the step is a pure function and sampling, averaging and pushing means through are one path.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from lfads_tf2.hyperparameters import HyperParameters
-from lfads_tf2.model import native_ops
 from lfads_tf2.model.affine import FactorMap, Linear, WeightInit, project
-from lfads_tf2.model.gru import gru_scan, gru_step, time_array
-from lfads_tf2.types import DecoderInputs, DecoderOutputs
-
-
-def decoder_step(inputs: DecoderInputs, read, con_state, gen_state, feedback, clip: float):
-    """One bin: k = GRU(encoding, feedback); u ~ N(k W_m + b_m, exp(k W_v + b_v)); g = GRU(u); f = (g ⊙ mask) W_fac.
-
-    ``read(name)`` gives this bin's row of a T x ... input, or None. Returns the row of each of DecoderOutputs.
-    """
-    x_gates, x_candidate = read("con_x_gates"), read("con_x_candidate")
-    if inputs.fb_w_gates is not None:
-        mask = read("fb_mask")
-        feedback = feedback if mask is None else feedback * mask
-        x_gates = x_gates + tf.matmul(feedback, inputs.fb_w_gates)
-        x_candidate = x_candidate + tf.matmul(feedback, inputs.fb_w_candidate)
-    con_state = gru_step(x_gates, x_candidate, con_state, inputs.con_w_gates, inputs.con_w_candidate, clip)
-    mean = tf.matmul(con_state, inputs.w_mean) + inputs.b_mean
-    logvar = tf.matmul(con_state, inputs.w_logvar) + inputs.b_logvar
-    u = mean + tf.exp(0.5 * logvar) * read("noise")
-    gen_state = gru_step(
-        read("gen_x_gates") + tf.matmul(u, inputs.gen_u_w_gates),
-        read("gen_x_candidate") + tf.matmul(u, inputs.gen_u_w_candidate),
-        gen_state,
-        inputs.gen_w_gates,
-        inputs.gen_w_candidate,
-        clip,
-    )
-    mask = read("gen_mask")
-    factors = tf.matmul(gen_state if mask is None else gen_state * mask, inputs.fac_w)
-    return DecoderOutputs(con_state, mean, logvar, u, gen_state, factors)
-
-
-def decoder_scan_plain(inputs: DecoderInputs, clip: float, feedback: Callable) -> DecoderOutputs:
-    """The scan in plain TensorFlow operations; arguments and result as ``decoder_scan``."""
-    num_steps, num_trials = inputs.noise.shape[0], inputs.noise.shape[1]
-    stacked = ("con_x_gates", "con_x_candidate", "fb_mask", "noise", "gen_x_gates", "gen_x_candidate", "gen_mask")
-    present = {name: getattr(inputs, name) for name in stacked if getattr(inputs, name) is not None}
-    # A row that is the same at every bin stays outside the loop.
-    constant = {name: value[0] for name, value in present.items() if name.startswith("gen_x") and value.shape[0] == 1}
-    arrays = {name: time_array(value, num_steps) for name, value in present.items() if name not in constant}
-    widths = {
-        "con_states": inputs.con_h0.shape[1], "co_mean": inputs.noise.shape[2], "co_logvar": inputs.noise.shape[2],
-        "u": inputs.noise.shape[2], "gen_states": inputs.gen_h0.shape[1], "factors": inputs.fac_w.shape[1],
-    }  # fmt: skip
-    results = [tf.TensorArray(tf.float32, num_steps, element_shape=[num_trials, width]) for width in widths.values()]
-
-    def step(t, con_state, gen_state, fed_back, *written):
-        def read(name):
-            return constant[name] if name in constant else arrays[name].read(t) if name in arrays else None
-
-        now = decoder_step(inputs, read, con_state, gen_state, fed_back, clip)
-        written = [array.write(t, value) for array, value in zip(written, now, strict=True)]
-        return t + 1, now.con_states, now.gen_states, feedback(now.factors, False), *written
-
-    before = feedback(tf.matmul(inputs.gen_h0, inputs.fac_w), True)
-    start = (0, inputs.con_h0, inputs.gen_h0, before, *results)
-    written = tf.while_loop(lambda t, *_: t < num_steps, step, start, maximum_iterations=num_steps)[4:]
-    outputs = DecoderOutputs(*(array.stack() for array in written))
-    for output, width in zip(outputs, widths.values(), strict=True):
-        output.set_shape([num_steps, num_trials, width])
-    return outputs
-
-
-def decoder_scan(
-    inputs: DecoderInputs,
-    clip: float,
-    feedback: Callable | None = None,
-    native: bool = False,
-    save_for_gradient: bool = True,
-) -> DecoderOutputs:
-    """Controller, inferred inputs, generator and factors over time.
-
-    Args:
-        inputs: see DecoderInputs.
-        clip: states are limited to plus or minus this.
-        feedback: ``(factors B x F, first: bool) -> B x ...``, what the controller sees of the previous bin; None: the
-            factors themselves.
-        native: use the compiled CPU kernels, which give the same numbers faster; they know factors as feedback only.
-        save_for_gradient: False: the kernels keep nothing for gradients.
-    """
-    if native and feedback is None:
-        return native_ops.decoder_scan(inputs, clip, save_for_gradient)
-    return decoder_scan_plain(inputs, clip, feedback or (lambda factors, first: factors))
+from lfads_tf2.model.scans import gru_scan
+from lfads_tf2.types import DecoderOutputs
 
 
 class RecurrentCell(keras.layers.Layer):

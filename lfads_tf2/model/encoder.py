@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from lfads_tf2.model.affine import Linear, WeightInit, project
-from lfads_tf2.model.gru import gru_scan
+from lfads_tf2.model.scans import gru_scan
 
 
 class Encoder(keras.layers.Layer):

@@ -12,11 +12,12 @@ import keras
 import tensorflow as tf
 
 from lfads_tf2.model.affine import Linear, WeightInit, make_read_in, project
-from lfads_tf2.model.decoder import Controller, Generator, decoder_scan
+from lfads_tf2.model.decoder import Controller, Generator
 from lfads_tf2.model.encoder import BidirectionalEncoder
 from lfads_tf2.model.observation_own import make_observation
 from lfads_tf2.model.priors import InitialConditionPrior
 from lfads_tf2.model.priors_more import make_co_prior, normal_to_student_t
+from lfads_tf2.model.scans import decoder_scan
 from lfads_tf2.types import DecoderInputs, DecoderOutputs, ModelSpec
 
 

@@ -52,6 +52,11 @@ def load():
         return _loaded[0]
 
 
+def available():
+    """Whether there are kernels here; compiles them at the first call."""
+    return load() is not None
+
+
 def _load():
     if os.environ.get("LFADS_NATIVE", "1") == "0":
         raise Unavailable("LFADS_NATIVE=0 switches them off")

@@ -1,15 +1,19 @@
-"""The recurrent loops as single operations with gradients, computed by the kernels in `lfads_tf2.native`.
+"""The recurrent loops as single operations with gradients: by the compiled kernels, or by loops of TensorFlow's own.
 
-Everything is float32 and time-major. Gradients of weights are left out of the loops: the kernels give the gradient of
-each pre-activation, and one product over all steps and trials makes a weight's gradient of that. First-order gradients
-only. The equations are those of `gru_step` and `decoder_step`.
+Everything is float32 and time-major. Gradients of weights are left out of the loops: both give the gradient of each
+pre-activation, and one product over all steps and trials makes a weight's gradient of that. First-order gradients only.
+The equations are those of ``gru_step`` and ``decoder_step``.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from lfads_tf2 import native
+from lfads_tf2 import native as compiled
+from lfads_tf2.model import loops
 from lfads_tf2.types import DecoderInputs, DecoderOutputs
 
 # The order in which the kernels take their inputs.
@@ -38,45 +42,62 @@ _FORWARD = [
 _SAVED = ["con_stack", "gen_stack", "co_logvar", "con_gates", "con_candidate", "gen_gates", "gen_candidate"]
 
 
-def available():
-    """Whether the kernels can be used here; compiles them at the first call."""
-    return native.load() is not None
-
-
-def gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, clip, reverse=False, save_for_gradient=True):
-    """A GRU over all time steps.
+def gru_scan(
+    x_gates,
+    x_candidate,
+    h0,
+    w_gates,
+    w_candidate,
+    clip: float,
+    reverse: bool = False,
+    native: bool = False,
+    save_for_gradient: bool = True,
+):
+    """States of a GRU over time.
 
     Args:
-        x_gates: [T, B, 2H] the inputs' part of the gates' pre-activations, biases included: reset, then update (to
-            which the step adds 1).
-        x_candidate: [T, B, H] the inputs' part of the candidate's pre-activation.
-        h0: [B, H] state before the first step.
-        w_gates, w_candidate: [H, 2H], [H, H] recurrent weights.
-        clip: a number; states are limited to [-clip, clip].
-        reverse: run from the last step to the first; results stay in the order of the data.
+        x_gates: T x B x 2H, input part of the pre-activations of the reset and the update gate, in this order, biases
+            included (but for the 1 that the step adds to the update gate).
+        x_candidate: T x B x H, input part of the candidate's pre-activation.
+        h0: B x H, the state before the first step taken.
+        w_gates, w_candidate: H x 2H and H x H recurrent weights.
+        clip: states are limited to plus or minus this.
+        reverse: run from the last step to the first; states stay indexed by data time.
+        native: use the compiled CPU kernels, which give the same numbers faster.
         save_for_gradient: False needs a quarter of the memory, and no gradient can be taken.
 
-    Returns the states, [T, B, H]. Raises RuntimeError without kernels, tf.errors.InvalidArgumentError, naming the
-    argument, for a wrong shape.
+    Returns:
+        T x B x H states.
+
+    Raises:
+        RuntimeError: ``native`` without kernels.
+        tf.errors.InvalidArgumentError: a wrong shape, with the argument's name (kernels only).
     """
-    kernels = _kernels()
-    options = {"clip": float(clip), "reverse": bool(reverse), "threads": _threads()}
+    kernels = _kernels() if native else None
+    options = {"clip": float(clip), "reverse": bool(reverse)}
 
     def forward(x_gates, x_candidate, h0, w_gates, w_candidate):
-        saved = kernels.lfads_gru_scan(
-            x_candidate, x_gates, h0, w_gates, w_candidate, save=save_for_gradient, **options
-        )
+        if native:
+            saved = loops.GruScan(*kernels.lfads_gru_scan(
+                x_candidate, x_gates, h0, w_gates, w_candidate, save=save_for_gradient, threads=_threads(), **options
+            ))  # fmt: skip
+        else:
+            saved = loops.gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, save=save_for_gradient, **options)
         steps, trials, units = x_candidate.shape.with_rank(3)
         stack = _shaped(saved.stack, None if steps is None else steps + 1, trials, units)
         before, states = (stack[1:], stack[:-1]) if reverse else (stack[:-1], stack[1:])
 
         def gradient(d_states):
-            reset_state, d_gates, d_candidate, d_h0 = kernels.lfads_gru_scan_grad(
-                d_states, stack, saved.gates, saved.candidate, w_gates, w_candidate, **options
-            )
-            _shaped(d_gates, steps, trials, 2 * units), _shaped(d_candidate, steps, trials, units)
-            _shaped(reset_state, steps, trials, units), _shaped(d_h0, trials, units)
-            return d_gates, d_candidate, d_h0, _over_rows(before, d_gates), _over_rows(reset_state, d_candidate)
+            if native:
+                d = loops.GruScanGrad(*kernels.lfads_gru_scan_grad(
+                    d_states, *saved, w_gates, w_candidate, threads=_threads(), **options
+                ))  # fmt: skip
+            else:
+                d = loops.gru_scan_grad(d_states, saved, w_gates, w_candidate, **options)
+            _shaped(d.d_x_gates, steps, trials, 2 * units), _shaped(d.d_x_candidate, steps, trials, units)
+            _shaped(d.reset_state, steps, trials, units), _shaped(d.d_h0, trials, units)
+            of_weights = _over_rows(before, d.d_x_gates), _over_rows(d.reset_state, d.d_x_candidate)
+            return d.d_x_gates, d.d_x_candidate, d.d_h0, *of_weights
 
         return states, gradient
 
@@ -84,38 +105,57 @@ def gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, clip, reverse=False
     return tf.custom_gradient(forward)(*arguments) if save_for_gradient else forward(*arguments)[0]
 
 
-def decoder_scan(inputs, clip, save_for_gradient=True):
-    """Controller, inferred inputs, generator and factors over all time steps.
+def decoder_scan(
+    inputs: DecoderInputs,
+    clip: float,
+    feedback: Callable | None = None,
+    native: bool = False,
+    save_for_gradient: bool = True,
+) -> DecoderOutputs:
+    """Controller, inferred inputs, generator and factors over time.
 
     Args:
-        inputs: DecoderInputs. The masks and the noise get no gradient.
-        clip: a number; states of both cells are limited to [-clip, clip].
+        inputs: see DecoderInputs. Masks and noise get no gradient.
+        clip: states of both cells are limited to plus or minus this.
+        feedback: ``(factors B x F, first: bool) -> B x ...``, what the controller sees of the previous bin; None: the
+            factors themselves. Only then are there kernels and a gradient of our own.
+        native: use the compiled CPU kernels, which give the same numbers faster.
         save_for_gradient: False needs less memory, and no gradient can be taken.
 
-    Returns DecoderOutputs. Raises as `gru_scan` does.
+    Raises:
+        As ``gru_scan``.
     """
-    kernels = _kernels()
-    feed_factors = inputs.fb_w_gates is not None
-    options = {"clip": float(clip), "feed_factors": feed_factors, "threads": _threads()}
+    if feedback is not None:
+        saved = loops.decoder_scan(inputs, clip, False, feedback)
+        return _outputs(saved)
+    kernels = _kernels() if native else None
     none = tf.zeros([0, 0, 0])
 
     def forward(*flat):
         x = DecoderInputs(*flat)
         weights = [getattr(x, name) for name in _WEIGHTS]
-        data = [getattr(x, name) for name in _FORWARD]
-        saved = kernels.lfads_decoder_scan(*data, *weights, save=save_for_gradient, **options)
+        options = {"clip": float(clip), "feed_factors": x.fb_w_gates.shape != none.shape, "threads": _threads()}
+        if native:
+            data = [getattr(x, name) for name in _FORWARD]
+            saved = kernels.lfads_decoder_scan(*data, *weights, save=save_for_gradient, **options)
+            saved = loops.DecoderScan(*saved)
+        else:
+            saved = loops.decoder_scan(x, float(clip), save_for_gradient)
         _shape_decoder(saved, x)
 
         def gradient(*d_outputs):
             d_outputs = [none if _is_zeros(d) else d for d in d_outputs]
-            activations = [getattr(saved, name) for name in _SAVED]
-            d = kernels.lfads_decoder_scan_grad(
-                x.noise, *d_outputs, *activations, x.gen_mask, x.fb_mask, *weights, **options
-            )
-            return _decoder_gradients(x, saved, d, feed_factors)
+            if native:
+                activations = [getattr(saved, name) for name in _SAVED]
+                d = kernels.lfads_decoder_scan_grad(
+                    x.noise, *d_outputs, *activations, x.gen_mask, x.fb_mask, *weights, **options
+                )
+                d = loops.DecoderScanGrad(*d)
+            else:
+                d = loops.decoder_scan_grad(x, DecoderOutputs(*d_outputs), saved, float(clip))
+            return _decoder_gradients(x, saved, d, options["feed_factors"])
 
-        outputs = (saved.con_stack[1:], saved.co_mean, saved.co_logvar, saved.u, saved.gen_stack[1:])
-        return (*outputs, saved.factor_stack[1:]), gradient
+        return tuple(_outputs(saved)), gradient
 
     inputs = inputs._replace(**{name: none for name, value in inputs._asdict().items() if value is None})
     inputs = inputs._replace(**{name: tf.reshape(getattr(inputs, name), [-1]) for name in ("b_mean", "b_logvar")})
@@ -124,8 +164,13 @@ def decoder_scan(inputs, clip, save_for_gradient=True):
     return DecoderOutputs(*outputs)
 
 
+def _outputs(saved: loops.DecoderScan) -> DecoderOutputs:
+    states = saved.con_stack[1:], saved.co_mean, saved.co_logvar, saved.u, saved.gen_stack[1:], saved.factor_stack[1:]
+    return DecoderOutputs(*states)
+
+
 def _shape_decoder(saved, x):
-    """Sets the static shapes, as far as they are known, of what the forward kernel gives."""
+    """Sets the static shapes, as far as they are known, of what the scan gives."""
     steps, trials, inferred = x.noise.shape.with_rank(3)
     after = None if steps is None else steps + 1
     for name, width in (("con", x.con_h0.shape[1]), ("gen", x.gen_h0.shape[1]), ("factor", x.fac_w.shape[1])):
@@ -180,9 +225,9 @@ def _decoder_gradients(x, saved, d, feed_factors):
 
 
 def _kernels():
-    kernels = native.load()
+    kernels = compiled.load()
     if kernels is None:
-        raise RuntimeError("the native kernels are not available here; ask available() before using them")
+        raise RuntimeError("the native kernels are not available here; ask native.available() before using them")
     return kernels
 
 
