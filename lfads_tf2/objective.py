@@ -183,7 +183,9 @@ def _penalty(sets):
     if all(is_off(scale) for scale, _ in sets):
         return tf.constant(0.0)
     count = sum(tensor.shape.num_elements() for _, tensors in sets for tensor in tensors)
-    penalties = [scale * tf.nn.l2_loss(t) for scale, tensors in sets if not is_off(scale) for t in tensors]
+    penalties = [
+        scale * 0.5 * tf.reduce_sum(tf.square(t)) for scale, tensors in sets if not is_off(scale) for t in tensors
+    ]
     return tf.add_n(penalties) / float(count)
 
 

@@ -44,14 +44,14 @@ def augmented(spec, batch, step=0, trials=None, seed=4):
     dials = Dials.of(spec.hyperparameters)
     if spec.hyperparameters.sv_rate:
         batch = batch._replace(trials=tf.range(batch.data.shape[1]) if trials is None else trials)
-    return Augmenter(spec, seed, dials).train(batch, tf.constant(step, tf.int64), dials)
+    return Augmenter(spec, dials, seed).train(batch, seed, tf.constant(step, tf.int64), dials)
 
 
 def test_nothing_named_changes_nothing():
     spec = spec_of()
     batch = batch_of(spec)
     assert augmented(spec, batch) is batch
-    assert Augmenter(spec, 0, Dials.of(spec.hyperparameters)).validate(batch) is batch
+    assert Augmenter(spec, Dials.of(spec.hyperparameters), 0).validate(batch) is batch
 
 
 @pytest.mark.parametrize(("rate", "passes"), [(0.3, 0.0), (0.7, 0.25)])
@@ -107,7 +107,7 @@ def test_coordinated_dropout_as_a_dial_at_zero_does_nothing():
     spec = spec_of()
     dials = Dials.of(spec.hyperparameters)._replace(cd_rate=tf.constant(0.0))
     batch = batch_of(spec)
-    found = Augmenter(spec, 0, dials).train(batch, tf.constant(0, tf.int64), dials)
+    found = Augmenter(spec, dials, 0).train(batch, 0, tf.constant(0, tf.int64), dials)
     np.testing.assert_array_equal(found.data, batch.data)
     assert np.all(found.flow.numpy() == 1)
 
@@ -234,7 +234,7 @@ def test_a_users_own_in_order(tmp_path, monkeypatch):
         ("no_such_module:Gone", "cannot import no_such_module .*looked in"),
     ):
         with pytest.raises(SettingsError, match=message):
-            Augmenter(spec_of(augmentations=name), 0, Dials.of(spec.hyperparameters))
+            Augmenter(spec_of(augmentations=name), Dials.of(spec.hyperparameters), 0)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
 
-MODES = ("auto", "serial", "ray")
+MODES = ("auto", "serial", "batched", "ray")
 
 
 class Result(NamedTuple):
@@ -40,7 +40,8 @@ def run_search(
     Args:
         config: as ``read_config``, ``read_preset`` or ``config_from`` give it, with ``data_dir``.
         save_dir: the run folder; empty: ``lfads_save_dir`` of the configuration, or autolfads_output inside data_dir.
-        mode: ``serial``: in this process; ``ray``: on Ray's workers; ``auto``: Ray where it is installed.
+        mode: ``serial``: in this process, one worker after the other; ``batched``: in this process, all workers in one
+            program; ``ray``: on Ray's workers; ``auto``: Ray where it is installed.
         resume: go on with the search in the folder.
         ray_address: of a running cluster, ``auto`` for the one of this machine; empty: Ray on this machine alone.
 
@@ -121,9 +122,9 @@ def ray_is_there() -> bool:
 def _executor(mode: str, search: Search, sessions: list[Session], ray_address: str) -> tuple[Executor, object]:
     if mode not in MODES:
         raise SearchFailed(f"--population_mode must be one of {', '.join(MODES)}, got {mode!r}")
-    if ray_address and mode == "serial":
+    if ray_address and mode in ("serial", "batched"):
         raise SearchFailed(
-            f"--ray_address={ray_address} needs --population_mode=ray, got serial; leave one of them out"
+            f"--ray_address={ray_address} needs --population_mode=ray, got {mode}; leave one of them out"
         )
     if (mode == "ray" or ray_address) and not ray_is_there():
         raise SearchFailed("--population_mode=ray needs Ray, which is not installed: pip install lfads-tf2[ray]")
@@ -135,8 +136,12 @@ def _executor(mode: str, search: Search, sessions: list[Session], ray_address: s
         # The GPUs are the workers': this process only writes results.
         device = devices.configure(dataclasses.replace(search.hyperparameters, device="/cpu:0"))
         return RayExecutor(search, sessions, ray_address), device
+    from lfads_tf2.autolfads.batched import BatchedExecutor
     from lfads_tf2.autolfads.slot import SerialExecutor
 
+    if mode == "batched":
+        device = devices.configure(dataclasses.replace(search.hyperparameters, jit_compile="false"))
+        return BatchedExecutor(search, sessions, device), device
     device = devices.configure(search.hyperparameters)
     return SerialExecutor(search, sessions, device), device
 

@@ -79,8 +79,8 @@ class Slot:
         with tf.device(device.name):
             self.model = new_model(self.spec, sessions, 0, self.device.native)
             # The trainer puts the trials on the device; its own loop is not used, and no folder.
-            self._trainer = Trainer(self.model, sessions, Path(os.devnull) / "none", 0, show_progress=False)
-            self.optimizer = self._trainer.optimizer
+            trainer = Trainer(self.model, sessions, Path(os.devnull) / "none", 0, show_progress=False)
+            self.optimizer, self.trials = trainer.optimizer, (trainer.train_trials, trainer.valid_trials)
             self.seed = tf.Variable(0, trainable=False, dtype=tf.int32, name="seed")
             searched = {one.target for one in search.searched}
             settings = Dials.of(hp)._asdict()
@@ -88,9 +88,9 @@ class Slot:
                 name: tf.Variable(value, trainable=False, dtype=tf.float32, name=name) if name in searched else value
                 for name, value in settings.items()
             })  # fmt: skip
-            trials = self._trainer.train_trials, self._trainer.valid_trials
-            self.epochs = Epochs(self.model, self.optimizer, *trials, self.seed, self.device.xla, self.dials)
-            self._validation = [tf.constant(part) for part in validation_batches(trials[1].counts, hp.batch_size)]
+            self.epochs = Epochs(self.model, self.optimizer, *self.trials, self.seed, self.device.xla, self.dials)
+            batches = validation_batches(self.trials[1].counts, hp.batch_size)
+            self.validation = [tf.constant(part) for part in batches]
 
     def train(self, task: Task) -> Done:
         """Carries a task out."""
@@ -141,12 +141,10 @@ class Slot:
         return Snapshot(weights, *moments, int(self.optimizer.step), smoothed)
 
     def _epoch(self, seed: int, epoch: int, smoothed: float) -> dict[str, float]:
-        sessions, trials = epoch_batches(
-            self._trainer.train_trials.counts, self.search.hyperparameters.batch_size, seed, epoch
-        )
+        sessions, trials = epoch_batches(self.trials[0].counts, self.search.hyperparameters.batch_size, seed, epoch)
         result = self.epochs.train(tf.constant(sessions), tf.constant(trials))
         result = tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
-        valid = self.epochs.validate(*self._validation)
+        valid = self.epochs.validate(*self.validation)
         given_up = result.bad_in_a_row >= BAD_STEPS_IN_A_ROW or not result.weights_finite
         return epoch_row(
             epoch, int(self.optimizer.step), result, valid, smoothed, self.search.options.smoothing, given_up

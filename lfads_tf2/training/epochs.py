@@ -7,13 +7,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from lfads_tf2 import noise
-from lfads_tf2.augment import Augmenter
 from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.data.streamed import StreamedTrials
 from lfads_tf2.model.lfads import LFADS, Batch
-from lfads_tf2.objective import Costs, costs, ramps, scaled_by, trial_terms
+from lfads_tf2.objective import Costs, ramps
 from lfads_tf2.training import replicas
 from lfads_tf2.training.optimizer import Adam, clip_gradients
+from lfads_tf2.training.steps import Steps
 from lfads_tf2.types import Dials
 
 # An epoch stops after so many steps in a row whose cost or gradients are not finite.
@@ -62,33 +62,19 @@ class Epochs(tf.Module):
         self.seed, self.traces = seed, {"train": 0, "validate": 0}
         self.strategy = strategy
         self.dials = dials or Dials.of(model.spec.hyperparameters)
-        # Validation trials are numbered after those of training, so that they hold out entries of their own.
-        self.augment = Augmenter(model.spec, seed, self.dials, first_valid=sum(train.counts))
+        # Models whose seed is a tensor are compared with each other: they hold the same entries out.
+        held_out_seed = seed if isinstance(seed, int) else max(model.spec.hyperparameters.seed, 0)
+        self.steps = Steps(model, self.dials, held_out_seed, first_valid=sum(train.counts))
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
 
     def _gradients_of(self, batch, draws, masks, step, dials):
-        """Costs of a batch and their gradients."""
-        model = self.model
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self.optimizer.targets)
-            outputs = model(batch, draws, masks)
-            terms = trial_terms(model, batch, outputs, outputs.decoded.u)
-            cost = costs(
-                model, terms, outputs, ramps(model.spec.hyperparameters, step), dials=dials, session=batch.session
-            )
-            scaled = scaled_by(dials.loss_scale, cost.total)
-        gradients = tape.gradient(scaled, self.optimizer.targets, unconnected_gradients="zero")
-        return cost, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return self.steps.gradients(batch, draws, masks, step, dials, self.optimizer.targets)
 
-    def _train_step(self, batch: Batch, num_trials: int):
-        spec, step = self.model.spec, self.optimizer.step.read_value()
-        hp = spec.hyperparameters
-        draws = noise.draw_noise(spec, num_trials, noise.stream(self.seed, noise.TRAIN_NOISE, step))
+    def _train_step(self, batch: Batch):
+        step, hp = self.optimizer.step.read_value(), self.model.spec.hyperparameters
         # Read here: a number stays a number, a variable becomes this step's value.
         dials = Dials(*(d if isinstance(d, (int, float)) else tf.convert_to_tensor(d) for d in self.dials))
-        batch = self.augment.train(batch, step, dials)
-        masks = noise.draw_masks(spec, num_trials, noise.stream(self.seed, noise.TRAIN_MASKS, step), dials.keep_prob)
-        shares = replicas.own_share(batch, draws, masks)
+        shares = replicas.own_share(*self.steps.training_inputs(batch, self.seed, step, dials))
         cost, gradients = replicas.mean(self._gradients(*shares, step, dials))
         clipped, norm = clip_gradients(gradients, hp.max_grad_norm)
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
@@ -110,13 +96,12 @@ class Epochs(tf.Module):
         """One epoch. ``sessions``: n, ``trials``: n x B indices within the session of each batch."""
         self.traces["train"] += 1
         hp = self.model.spec.hyperparameters
-        num_batches, num_trials = tf.shape(sessions)[0], trials.shape[1]
-        zero = tf.constant(0.0)
+        num_batches, zero = tf.shape(sessions)[0], tf.constant(0.0)
         sums, norms = Costs.zeros(self.model.spec), zero
         read = self.train_trials.reader(sessions, trials)
         index, counted, bad_in_a_row, first_bad, last_l2 = 0, 0, 0, -1, zero
         while index < num_batches and bad_in_a_row < BAD_STEPS_IN_A_ROW:
-            cost, norm, good, bad = replicas.run(self.strategy, self._train_step, read(index), num_trials)
+            cost, norm, good, bad = replicas.run(self.strategy, self._train_step, read(index))
             # A sum must not be multiplied by a flag: 0 · NaN is NaN.
             sums = Costs(*(total + tf.where(good, term, 0.0) for total, term in zip(sums, cost, strict=True)))
             norms += tf.where(good, norm, 0.0)
@@ -141,15 +126,10 @@ class Epochs(tf.Module):
         step = self.optimizer.step.read_value() - 1
         read = self.valid_trials.reader(sessions, trials)
         for index in tf.range(tf.shape(sessions)[0]):
-            batch = self.augment.validate(read(index))
-            seed = noise.stream(self.seed, noise.VALID_NOISE, step)
-            seed = tf.random.experimental.stateless_fold_in(seed, index)
-            outputs = self.model(batch, noise.draw_noise(spec, num_trials, seed))
-            terms = trial_terms(self.model, batch, outputs, outputs.decoded.u)
+            batch = self.steps.augment.validate(read(index))
+            draws = self.steps.validation_noise(num_trials, self.seed, step, index)
             weights = tf.ensure_shape(trial_weights[index], [num_trials])
-            cost = costs(
-                self.model, terms, outputs, ramps(spec.hyperparameters, step), weights, self.dials, batch.session
-            )
+            cost = self.steps.validation_costs(batch, draws, weights, step, self.dials)
             weight = tf.reduce_sum(weights)
             sums = Costs(*(total + weight * term for total, term in zip(sums, cost, strict=True)))
             total_weight += weight

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 def clip_gradients(gradients, max_norm: float):
     """Gradients scaled to a global norm of at most ``max_norm``, and the norm before that."""
-    norm = tf.linalg.global_norm(gradients)
+    # Not tf.linalg.global_norm, whose operation does not vectorise.
+    norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
     scale = max_norm / tf.maximum(norm, max_norm)
     return [gradient * scale for gradient in gradients], norm
 
@@ -59,6 +60,21 @@ class Adam(tf.Module):
         """One more batch taken."""
         # The raw operation counts on this replica alone; a mirrored variable's own method would wait for the others.
         tf.raw_ops.AssignAddVariableOp(resource=self.step.handle, value=tf.constant(1, tf.int64))
+
+
+def adam_update(variable, first, second, gradient, count, learning_rate, hp, weight_decay=0.0):
+    """One update as ``Adam.apply`` makes it, of tensors: returns variable, first and second moment after it.
+
+    Args:
+        count: updates and skipped steps, with this one.
+        hp: for its beta1, beta2 and epsilon.
+    """
+    count = tf.cast(count, tf.float32)
+    rate = learning_rate * tf.sqrt(1.0 - tf.pow(hp.adam_beta2, count)) / (1.0 - tf.pow(hp.adam_beta1, count))
+    variable -= learning_rate * weight_decay * variable
+    first += (gradient - first) * (1.0 - hp.adam_beta1)
+    second += (tf.square(gradient) - second) * (1.0 - hp.adam_beta2)
+    return variable - rate * first / (tf.sqrt(second) + hp.adam_epsilon), first, second
 
 
 def trainable_variables(model) -> list[tf.Variable]:
