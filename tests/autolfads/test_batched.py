@@ -27,7 +27,8 @@ WAYS = [
 VARIANTS = {
     "controller, coordinated dropout": {"cd_rate": True},
     "no controller, jitter, sample validation": {
-        "co_dim": 0, "augmentations": "spike_jitter,sample_validation", "temporal_spike_jitter_width": 1, "sv_rate": 0.2,
+        "co_dim": 0, "augmentations": "spike_jitter,sample_validation", "temporal_spike_jitter_width": 1,
+        "sv_rate": 0.2,
     },
     "means of costs, decay, causal": {
         "recon_reduce": "mean", "loss_scale": 100.0, "weight_decay": 0.01, "do_causal_controller": True,
@@ -46,9 +47,8 @@ def search_for(folder, settings, workers=3):
 
 
 def tasks_for(search, epochs, states=(None, None, None), first=0):
-    dials = [
-        {"cd_rate": rate} if any(one.target == "cd_rate" for one in search.searched) else {} for rate in (0.0, 0.3, 0.5)
-    ]
+    searches_rate = any(one.target == "cd_rate" for one in search.searched)
+    dials = [{"cd_rate": rate} if searches_rate else {} for rate in (0.0, 0.3, 0.5)]
     return [
         task(0, 3, first, epochs, states[0], **dials[0]),
         task(1, 8, first, epochs, states[1], keep_prob=0.6, learning_rate_init=0.03, **dials[1]),
@@ -89,7 +89,7 @@ def test_members_have_the_numbers_they_have_alone(data, variant, device):  # noq
 
 @pytest.mark.parametrize("device", WAYS)
 def test_a_member_that_goes_bad_is_given_up_and_the_others_go_on(data, device):  # noqa: F811
-    search = search_for(data[0], {})
+    search = search_for(data[0], {"co_dim": 0})
     together = BatchedExecutor(search, data[1], device)
     states = [done.state for done in together.run(tasks_for(search, 1))]
     broken = Snapshot.from_bytes(states[1])
@@ -100,12 +100,15 @@ def test_a_member_that_goes_bad_is_given_up_and_the_others_go_on(data, device): 
     assert [row["epoch"] for row in found[1].rows] == [1, 2, 3]
     assert all(math.isnan(row["valid/recon_smth"]) for row in found[1].rows)
     assert_same([found[0], found[2]], [alone.train(tasks[0]), alone.train(tasks[2])])
+    # What a kill left of a generation takes the same program.
+    assert_same(list(together.run(tasks[2:])), found[2:])
+    assert together.epochs.traces == {"train": 1, "validate": 1}
 
 
 def test_a_search_equals_one_worker_after_the_other(data, tmp_path):  # noqa: F811
-    search = search_of(data[0])
-    Population(search, SerialExecutor(search, data[1], CPU), Records(tmp_path / "serial"), 5).run()
-    executor = BatchedExecutor(search, data[1], CPU)
+    search, device = search_of(data[0]), KERNELS if native.available() else CPU
+    Population(search, SerialExecutor(search, data[1], device), Records(tmp_path / "serial"), 5).run()
+    executor = BatchedExecutor(search, data[1], device)
     Population(search, executor, Records(tmp_path / "batched"), 5).run()
     assert executor.epochs.traces == {"train": 1, "validate": 1}
     serial, batched = (read_fit_log(tmp_path / name / "fitlog.csv") for name in ("serial", "batched"))
@@ -113,19 +116,10 @@ def test_a_search_equals_one_worker_after_the_other(data, tmp_path):  # noqa: F8
         np.testing.assert_allclose(batched[column], serial[column], rtol=1e-3, atol=1e-5, err_msg=column)
 
 
-def test_what_is_left_of_a_generation_takes_the_same_program(data):  # noqa: F811
-    search = search_for(data[0], {})
-    together = BatchedExecutor(search, data[1], CPU)
-    tasks = tasks_for(search, 2)
-    whole, rest = list(together.run(tasks)), list(together.run(tasks[1:]))
-    assert_same(rest, whole[1:])
-    assert together.epochs.traces == {"train": 1, "validate": 1}
-
-
 def test_data_that_stay_on_disk_are_refused(data):  # noqa: F811
-    with mock.patch("lfads_tf2.training.trainer.place", return_value=mock.Mock(spec=["counts"], counts=[23])):
-        with pytest.raises(SearchFailed, match="population_mode=serial or ray"):
-            BatchedExecutor(search_for(data[0], {}), data[1], CPU)
+    on_disk = mock.patch("lfads_tf2.training.trainer.place", return_value=mock.Mock(spec=["counts"], counts=[23]))
+    with on_disk, pytest.raises(SearchFailed, match="population_mode=serial or ray"):
+        BatchedExecutor(search_for(data[0], {}), data[1], CPU)
 
 
 def test_a_controller_that_reads_rates_is_refused_where_it_cannot_be_vectorised(data):  # noqa: F811
