@@ -9,6 +9,7 @@ not take vectorised loops over time, and is not used.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -218,6 +219,8 @@ class BatchedExecutor:
         SearchFailed: the data are too large to stay on the device, or the model cannot be vectorised.
     """
 
+    waits_for_all = True
+
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         self.slot, self.search, self.device = Slot(search, sessions, device), search, device
         if not all(hasattr(half, "batch") for half in self.slot.trials):
@@ -233,10 +236,17 @@ class BatchedExecutor:
             )
         self.epochs = PopulationEpochs(self.slot, together=not device.native)
 
-    def run(self, tasks: list[Task]) -> Iterator[Done]:
-        """Carries out all tasks, which must be of the same epochs; all come back at the end."""
-        if not tasks:
-            return
+    def run(self, tasks: deque[Task]) -> Iterator[Done]:
+        """Carries out all tasks that there are, which must be of the same epochs; all come back at the end."""
+        while tasks:
+            together = list(tasks)
+            tasks.clear()
+            yield from self._generation(together)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _generation(self, tasks: list[Task]) -> Iterator[Done]:
         # After a kill some may be done already: copies fill their places, and one program serves all generations.
         filled = [*tasks, *[tasks[0]] * (self.search.options.num_workers - len(tasks))]
         with tf.device(self.device.name):
@@ -246,9 +256,6 @@ class BatchedExecutor:
                 members = self._epoch(filled, members, epoch, rows, smoothed)
             for place, task in enumerate(tasks):
                 yield Done(task.worker, rows[place], self._snapshot(members, place, smoothed[place]).to_bytes())
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _enter(self, tasks: list[Task]) -> tuple[Members, list[float]]:
         """All tasks' models and settings, stacked, and their running means."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -63,27 +64,51 @@ class Replacement(NamedTuple):
     reason: str  # "score", or "not finite"
 
 
-def tournament(scores: list[float], random: np.random.Generator) -> list[Replacement]:
-    """Binary tournament: every model meets one random other, and whoever is worse becomes a copy of it.
+class Undecided(LookupError):
+    """A score on which a decision depends is not known yet."""
 
-    ``scores``: lower is better; a score that is not finite always loses, and never wins.
+
+def rivals(worker: int, number: int, random: np.random.Generator) -> list[int]:
+    """The other models, in the random order in which one meets them."""
+    others = [other for other in range(number) if other != worker]
+    return [others[place] for place in random.permutation(len(others))]
+
+
+def tournament(
+    worker: int, rivals: list[int], scores: Mapping[int, float], only_broken: bool = False
+) -> Replacement | None:
+    """Binary tournament: a model meets its first rival, and if it is worse becomes a copy of it.
+
+    Only these two scores are needed, so that a model need not wait for all others. A score that is not finite always
+    loses, and never wins: such a model becomes a copy of its first rival that has one, if any.
+
+    Args:
+        worker: the model.
+        rivals: of it, as ``rivals`` gives them.
+        scores: those that are known; lower is better.
+        only_broken: no one is replaced but models whose score is not finite.
+
+    Raises:
+        Undecided: a score that is needed is not known.
     """
-    finite = [worker for worker, score in enumerate(scores) if math.isfinite(score)]
-    result = []
-    for worker, score in enumerate(scores):
-        others = [other for other in finite if other != worker]
-        if not others:
-            continue
-        rival = others[random.integers(len(others))]
-        if not math.isfinite(score):
-            result.append(Replacement(worker, rival, "not finite"))
-        elif scores[rival] < score:
-            result.append(Replacement(worker, rival, "score"))
-    return result
+
+    def score(of: int) -> float:
+        if of not in scores:
+            raise Undecided(of)
+        return scores[of]
+
+    if not math.isfinite(score(worker)):
+        source = next((rival for rival in rivals if math.isfinite(score(rival))), None)
+        return None if source is None else Replacement(worker, source, "not finite")
+    if only_broken or not rivals:
+        return None
+    # NaN is not below anything; minus infinity is no score either.
+    wins = math.isfinite(score(rivals[0])) and scores[rivals[0]] < scores[worker]
+    return Replacement(worker, rivals[0], "score") if wins else None
 
 
 def truncation(scores: list[float], fraction: float, random: np.random.Generator) -> list[Replacement]:
-    """Each of the worst ``fraction`` becomes a copy of a random one of the best; scores as in ``tournament``."""
+    """Each of the worst ``fraction`` becomes a copy of a random one of the best; ``scores``: of all, lower: better."""
     order = sorted(range(len(scores)), key=lambda worker: (not math.isfinite(scores[worker]), scores[worker], worker))
     finite = [worker for worker in order if math.isfinite(scores[worker])]
     if not finite:
@@ -98,11 +123,6 @@ def truncation(scores: list[float], fraction: float, random: np.random.Generator
         elif worker in worst and scores[worker] > scores[best[-1]]:
             result.append(Replacement(worker, best[random.integers(count)], "score"))
     return result
-
-
-def only_broken(scores: list[float], random: np.random.Generator) -> list[Replacement]:
-    """During burn-in: models whose score is not finite become copies of random others, no one else."""
-    return [replaced for replaced in tournament(scores, random) if replaced.reason == "not finite"]
 
 
 def improved_too_little(best: list[float], patience: int, ratio: float) -> bool:

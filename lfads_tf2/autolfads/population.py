@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from lfads_tf2.autolfads import explore
 from lfads_tf2.autolfads.config import Search
+from lfads_tf2.autolfads.generations import Generation, Succession, next_boundary
 from lfads_tf2.autolfads.records import Records, score_from
 from lfads_tf2.autolfads.searched import coerced
 
 log = logging.getLogger("lfads_tf2")
+
+# How many generations a worker may be ahead of the slowest; their models are all on disk.
+MOST_AHEAD = 2
 
 
 class SearchFailed(RuntimeError):
@@ -42,8 +47,13 @@ class Done(NamedTuple):
 class Executor(Protocol):
     """Whoever trains."""
 
-    def run(self, tasks: list[Task]) -> Iterable[Done]:
-        """Carries out all tasks, in any order, and gives each back as soon as it is done."""
+    waits_for_all: bool  # whether it trains a generation's workers together
+
+    def run(self, tasks: deque[Task]) -> Iterable[Done]:
+        """Carries out all tasks, in any order, and gives each back as soon as it is done.
+
+        It takes tasks off the front; more may have come to the end whenever it has given one back.
+        """
 
 
 class Watcher:
@@ -57,13 +67,6 @@ class Watcher:
 
     def generation_done(self, population: Population, entry: dict, rows: list[dict]) -> None:
         """All have; ``entry`` is the new one of the history, ``rows`` those of the fit log."""
-
-
-def next_boundary(epoch: int, options) -> int:
-    """The epoch at which the generation ends that starts at ``epoch``. The end of the burn-in is always one."""
-    interval, burn_in = options.perturbation_interval, options.burn_in_period
-    ahead = (burn_in - epoch) % interval or interval
-    return min(epoch + ahead, options.max_epochs)
 
 
 class Population:
@@ -107,8 +110,15 @@ class Population:
         self.records.trim_fit_log(self.epoch)
         self.started_at, self.started_epoch = time.monotonic(), self.epoch
         self.watcher.started(self)
-        while (reason := self._reason_to_end()) is None:
-            self._generation()
+        if (reason := self._reason_to_end()) is not None:
+            return reason
+        self.open, self.in_flight = [self._next_generation(self.state["members"])], {}
+        tasks = deque()
+        reason = self._go_on(tasks)
+        for done in self.executor.run(tasks) if reason is None else ():
+            self._finished(done)
+            if (reason := self._go_on(tasks)) is not None:
+                break
         return reason
 
     def seconds_left(self) -> float | None:
@@ -133,12 +143,7 @@ class Population:
         return min(found, key=lambda candidate: candidate["score"], default=None)
 
     def _fresh(self) -> dict:
-        random = [explore.generator(self.seed, "start", worker) for worker in range(self.options.num_workers)]
-        everywhere = self.options.search == "random"
-        members = [
-            {"values": {one.name: explore.start(one, draws, everywhere) for one in self.search.searched}, "state": None}
-            for draws in random
-        ]
+        members = Succession(self.search, self.seed).first(self.options.num_workers)
         return {
             "version": 1, "workers": len(members), "seed": self.seed, "search": self.options.search,
             "generation": -1, "epoch": 0, "members": members, "history": [], "best": None, "best_scores": [],
@@ -174,92 +179,113 @@ class Population:
             return "no improvement"
         return None
 
-    def _generation(self) -> None:
-        generation, end = self.state["generation"] + 1, next_boundary(self.epoch, self.options)
-        rows = {worker: self.records.result(generation, worker) for worker in range(self.state["workers"])}
-        tasks = [self._task(worker, end) for worker, there in rows.items() if there is None]
-        left = len(tasks)
-        for done in self.executor.run(tasks):
-            done = done._replace(rows=[self._labelled(row, done.worker, generation) for row in done.rows])
-            self.records.write_result(generation, done.worker, done.rows, done.state)
-            rows[done.worker], left = done.rows, left - 1
-            self.watcher.worker_done(self, done, left)
-        together = [row for worker in sorted(rows) for row in rows[worker]]
-        entry = self._decide(generation, end, [rows[worker][-1][self.options.metric] for worker in sorted(rows)])
-        self.records.append_fit_log(together)
-        self.records.commit(self.state)
-        self.watcher.generation_done(self, entry, together)
+    def _next_generation(self, starts: list[dict | None] | None = None) -> Generation:
+        """The one after the last that is open, or after the last whole one."""
+        last = self.open[-1] if starts is None else None
+        number = last.number + 1 if last else self.state["generation"] + 1
+        first = last.end if last else self.epoch
+        generation = Generation(number, first, next_boundary(first, self.options), self.state["workers"])
+        generation.starts = starts or generation.starts
+        return generation
 
-    def _task(self, worker: int, end: int) -> Task:
-        member = self.state["members"][worker]
+    def _finished(self, done: Done) -> None:
+        """Keeps what a worker has done."""
+        generation = self.in_flight.pop(done.worker)
+        rows = [self._labelled(row, done.worker, generation) for row in done.rows]
+        self.records.write_result(generation.number, done.worker, rows, done.state)
+        generation.rows[done.worker] = rows
+        oldest = self.open[0]
+        self.watcher.worker_done(self, done._replace(rows=rows), len(oldest.starts) - len(oldest.rows))
+
+    def _go_on(self, tasks: deque) -> str | None:
+        """Closes generations that are whole, and hands out what can start; returns why the search ends, if it does."""
+        while True:
+            while self._start_workers(tasks):
+                pass
+            if not self.open[0].whole:
+                return None
+            self._close(self.open[0])
+            if (reason := self._reason_to_end()) is not None:
+                return reason
+            self.open.pop(0)
+
+    def _start_workers(self, tasks: deque) -> bool:
+        """Hands out a task to every worker that can go on; True if some of them had been done before a kill."""
+        found = False
+        for ahead in range(1 if self.executor.waits_for_all else 1 + MOST_AHEAD):
+            if ahead == len(self.open):
+                if self.open[-1].end >= self.options.max_epochs:
+                    break
+                self.open.append(self._next_generation())
+            generation = self.open[ahead]
+            if ahead:
+                self._decide(self.open[ahead - 1], generation)
+            for worker, start in enumerate(generation.starts):
+                if start is None or worker in generation.rows or worker in self.in_flight:
+                    continue
+                rows = self.records.result(generation.number, worker)
+                if rows is None:
+                    self.in_flight[worker] = generation
+                    tasks.append(self._task(worker, generation))
+                else:
+                    generation.rows[worker], found = rows, True
+        return found
+
+    def _decide(self, before: Generation, generation: Generation) -> None:
+        """With what the workers start a generation, as far as it is known."""
+        succession = Succession(self.search, self.seed)
+        for worker, start in enumerate(generation.starts):
+            if start is None:
+                try:
+                    generation.starts[worker] = succession.start(before, worker)
+                except explore.Undecided:
+                    continue
+
+    def _task(self, worker: int, generation: Generation) -> Task:
+        start = generation.starts[worker]
         seed = int(explore.generator(self.seed, "worker", worker).integers(2**31))
         return Task(
-            worker, seed, self.epoch, end - self.epoch, self._applied(member["values"]),
-            self.records.model_state(member["state"]),
+            worker, seed, generation.first_epoch, generation.end - generation.first_epoch,
+            self._applied(start["values"]), self.records.model_state(start["state"]),
         )  # fmt: skip
 
     def _applied(self, values: dict[str, float]) -> dict[str, float]:
         return {one.target: coerced(one.target, one.applied(values[one.name])) for one in self.search.searched}
 
-    def _labelled(self, row: dict, worker: int, generation: int) -> dict:
-        values = self.state["members"][worker]["values"]
+    def _labelled(self, row: dict, worker: int, generation: Generation) -> dict:
+        values = generation.starts[worker]["values"]
         hps = {f"hp/{name}": value for name, value in values.items()}
-        return {"worker_id": worker, "generation": generation} | row | hps
+        return {"worker_id": worker, "generation": generation.number} | row | hps
 
     def _candidate(self, worker: int, generation: int, score: float, values: dict) -> dict:
         name = self.records.model_name(generation, worker)
         return {"worker": worker, "generation": generation, "score": score, "values": dict(values), "state": name}
 
-    def _decide(self, generation: int, end: int, scores: list[float]) -> dict:
-        """Moves the state on by one generation and returns the history's new entry."""
-        state, members = self.state, self.state["members"]
-        finite = [worker for worker, score in enumerate(scores) if math.isfinite(score)]
-        if not finite:
+    def _close(self, generation: Generation) -> None:
+        """Moves the state on by one whole generation, logs it, and tells the watcher."""
+        state, scores = self.state, generation.scores(self.options.metric)
+        if not any(math.isfinite(score) for score in scores.values()):
             raise SearchFailed(
-                f"after epoch {end} no worker's {self.options.metric} is a number: every model has diverged. The last "
-                "good models are kept. Lower the largest learning rate in pbt.hps or cell_clip_value (for the models), "
-                "and look for extreme values in the data"
+                f"after epoch {generation.end} no worker's {self.options.metric} is a number: every model has "
+                "diverged. The last good models are kept. Lower the largest learning rate in pbt.hps or "
+                "cell_clip_value (for the models), and look for extreme values in the data"
             )
-        winner = min(finite, key=lambda worker: scores[worker])
-        candidate = self._candidate(winner, generation, scores[winner], members[winner]["values"])
-        counts = end >= self.options.burn_in_period or self.options.search == "random"
+        if len(self.open) == 1:
+            self.open.append(self._next_generation())
+        self._decide(generation, self.open[1])
+        entry = generation.entry(self.options.metric)
+        winner = entry["best_worker"]
+        candidate = self._candidate(winner, generation.number, scores[winner], entry["hyperparameters"][winner])
         # While the ramps rise, scores of different generations do not compare.
         if state["best"] is None or not state["best_scores"] or scores[winner] < state["best"]["score"]:
             state["best"] = candidate
-        if counts:
+        if generation.end >= self.options.burn_in_period or self.options.search == "random":
             state["best_scores"].append(state["best"]["score"])
-        for worker, member in enumerate(members):
-            member["state"] = self.records.model_name(generation, worker)
-        entry = {
-            "generation": generation, "epoch": end, "scores": scores, "best_worker": winner,
-            "hyperparameters": [dict(member["values"]) for member in members],
-            "replaced": self._replace(generation, end, scores),
-        }  # fmt: skip
-        state["generation"], state["epoch"] = generation, end
+        state["members"] = self.open[1].starts
+        state["not_finite"] += sum(event["reason"] == "not finite" for event in entry["replaced"])
+        state["generation"], state["epoch"] = generation.number, generation.end
         state["history"].append(entry)
-        return entry
-
-    def _replace(self, generation: int, end: int, scores: list[float]) -> list[dict]:
-        """Losers take over winners' models and hyperparameters, which then move; returns what happened."""
-        options, members = self.options, self.state["members"]
-        random = explore.generator(self.seed, "exploit", generation)
-        if options.search == "random" or end >= options.max_epochs:
-            return []
-        if end < options.burn_in_period:
-            replaced = explore.only_broken(scores, random)
-        elif options.exploit == "tournament":
-            replaced = explore.tournament(scores, random)
-        else:
-            replaced = explore.truncation(scores, options.truncation_fraction, random)
-        before = [dict(member["values"]) for member in members]
-        events = []
-        for worker, source, reason in replaced:
-            draws = explore.generator(self.seed, "explore", generation, worker)
-            values = {one.name: explore.explore(one, before[source][one.name], draws) for one in self.search.searched}
-            members[worker] = {"values": values, "state": self.records.model_name(generation, source)}
-            self.state["not_finite"] += reason == "not finite"
-            events.append({
-                "worker": worker, "copied_from": source, "reason": reason, "score": scores[worker],
-                "score_of_source": scores[source], "before": before[worker], "copied": before[source], "after": values,
-            })  # fmt: skip
-        return events
+        together = [row for worker in sorted(generation.rows) for row in generation.rows[worker]]
+        self.records.append_fit_log(together)
+        self.records.commit(state)
+        self.watcher.generation_done(self, entry, together)

@@ -80,6 +80,8 @@ class RayExecutor:
         SearchFailed: no cluster is there, or nothing in it is large enough for one worker.
     """
 
+    waits_for_all = False
+
     def __init__(self, search: Search, sessions: list[Session], address: str = ""):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
@@ -100,9 +102,9 @@ class RayExecutor:
         actor = ray.remote(RemoteSlot)
         self.actor = actor.options(num_cpus=self.options.cpu, num_gpus=self.options.gpu, max_restarts=0)
 
-    def run(self, tasks: list[Task]) -> Iterator[Done]:
+    def run(self, tasks: deque[Task]) -> Iterator[Done]:
         """Carries out all tasks, as many at once as the cluster has room for; each comes back when it is done."""
-        waiting, self.failures = deque(tasks), {}
+        waiting, self.failures = tasks, {}
         last_seen = time.monotonic()
         while waiting or self.busy:
             self._fill(len(waiting) + len(self.busy))
@@ -194,6 +196,8 @@ class RayExecutor:
                 waiting.appendleft(task)
             return None
         self.idle.append(slot)
+        if task is not None:
+            self.failures.pop(task.worker, None)
         return None if task is None else value
 
     def _note_death(self, task: Task | None, error: Exception) -> None:

@@ -80,10 +80,10 @@ class Records:
         write_text(self.states / STATE_FILE, to_json(state, indent=1))
         write_text(self.folder / HISTORY, to_json(state["history"], indent=1))
         needed = {member["state"] for member in state["members"]} | {(state.get("best") or {}).get("state")}
-        # The next generation may be under way already, if this one is resumed.
-        current = {self.generation_name(state["generation"] + ahead) for ahead in (0, 1)}
+        # The next generations may be under way already.
+        whole = self.generation_name(state["generation"])
         for path in self.states.glob("generation_*"):
-            for model in path.iterdir() if path.name not in current else ():
+            for model in path.iterdir() if path.name < whole else ():
                 if f"{path.name}/{model.name}" not in needed:
                     model.unlink(missing_ok=True)
             if not any(path.iterdir()):
@@ -95,11 +95,12 @@ class Records:
         return f"generation_{generation:04d}"
 
     def _model(self, generation: int, worker: int) -> Path:
-        return self.states / self.generation_name(generation) / f"worker_{worker:03d}"
+        return (self.states / self.model_name(generation, worker)).with_suffix("")
 
-    def model_name(self, generation: int, worker: int) -> str:
+    @classmethod
+    def model_name(cls, generation: int, worker: int) -> str:
         """What ``population.json`` calls the model of a worker after a generation."""
-        return str(self._model(generation, worker).relative_to(self.states).with_suffix(".npz").as_posix())
+        return f"{cls.generation_name(generation)}/worker_{worker:03d}.npz"
 
     def write_result(self, generation: int, worker: int, rows: list[dict], state: bytes) -> None:
         """A worker has finished a generation. The rows come last: where they are, the model is whole."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -177,13 +178,15 @@ class SerialExecutor:
     Arguments as ``Slot``.
     """
 
+    waits_for_all = False
+
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         self.slot = Slot(search, sessions, device)
 
-    def run(self, tasks: list[Task]) -> Iterator[Done]:
+    def run(self, tasks: deque[Task]) -> Iterator[Done]:
         """Carries out all tasks in order."""
-        for task in tasks:
-            yield self.slot.train(task)
+        while tasks:
+            yield self.slot.train(tasks.popleft())
 
     def close(self) -> None:
         """Nothing is held."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from unittest import mock
 
 import numpy as np
@@ -79,11 +80,11 @@ def test_members_have_the_numbers_they_have_alone(data, variant, device):  # noq
     search = search_for(data[0], VARIANTS[variant])
     alone, together = Slot(search, data[1], CPU), BatchedExecutor(search, data[1], device)
     tasks = tasks_for(search, 7)
-    expected, found = [alone.train(one) for one in tasks], list(together.run(tasks))
+    expected, found = [alone.train(one) for one in tasks], list(together.run(deque(tasks)))
     assert expected[0].rows[-1]["step"] >= 20
     assert_same(found, expected)
     tasks = tasks_for(search, 2, [done.state for done in expected], first=7)
-    assert_same(list(together.run(tasks)), [alone.train(one) for one in tasks])
+    assert_same(list(together.run(deque(tasks))), [alone.train(one) for one in tasks])
     assert together.epochs.traces == {"train": 1, "validate": 1}
 
 
@@ -91,17 +92,17 @@ def test_members_have_the_numbers_they_have_alone(data, variant, device):  # noq
 def test_a_member_that_goes_bad_is_given_up_and_the_others_go_on(data, device):  # noqa: F811
     search = search_for(data[0], {"co_dim": 0})
     together = BatchedExecutor(search, data[1], device)
-    states = [done.state for done in together.run(tasks_for(search, 1))]
+    states = [done.state for done in together.run(deque(tasks_for(search, 1)))]
     broken = Snapshot.from_bytes(states[1])
     broken.weights[3][:] = np.nan
     states[1] = broken.to_bytes()
     tasks = tasks_for(search, 3, states, first=1)
-    found, alone = list(together.run(tasks)), Slot(search, data[1], CPU)
+    found, alone = list(together.run(deque(tasks))), Slot(search, data[1], CPU)
     assert [row["epoch"] for row in found[1].rows] == [1, 2, 3]
     assert all(math.isnan(row["valid/recon_smth"]) for row in found[1].rows)
     assert_same([found[0], found[2]], [alone.train(tasks[0]), alone.train(tasks[2])])
     # What a kill left of a generation takes the same program.
-    assert_same(list(together.run(tasks[2:])), found[2:])
+    assert_same(list(together.run(deque(tasks[2:]))), found[2:])
     assert together.epochs.traces == {"train": 1, "validate": 1}
 
 

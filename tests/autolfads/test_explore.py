@@ -7,12 +7,20 @@ import math
 import numpy as np
 import pytest
 
-from lfads_tf2.autolfads.explore import explore, generator, improved_too_little, start, tournament, truncation
+from lfads_tf2.autolfads import explore as rules
+from lfads_tf2.autolfads.explore import Undecided, explore, generator, improved_too_little, rivals, start, truncation
 from lfads_tf2.autolfads.searched import Searched
 
 LOG = Searched("kl_ic_weight", 1e-4, 1.0, "loguniform")
 LINEAR = Searched("dropout_rate", 0.0, 0.6, "uniform", explore_weight=0.3)
 NAN, INF = math.nan, math.inf
+
+
+def tournament(scores, random):
+    """Everybody's meeting, worker by worker."""
+    number = len(scores)
+    met = [rules.tournament(w, rivals(w, number, random), dict(enumerate(scores))) for w in range(number)]
+    return [replaced for replaced in met if replaced is not None]
 
 
 @pytest.fixture
@@ -80,6 +88,24 @@ def test_tournament_is_against_a_random_other(random):
             counts[replaced.worker] += 1
     # Worker k has k better others of 4.
     assert np.allclose(counts / 2000, np.arange(5) / 4, atol=0.05)
+
+
+def test_a_meeting_needs_two_scores_and_no_more():
+    order = [3, 0, 2]
+    assert rules.tournament(1, order, {1: 5.0, 3: 4.0}) == (1, 3, "score")
+    assert rules.tournament(1, order, {1: 5.0, 3: NAN}) is None
+    assert rules.tournament(1, order, {1: NAN, 3: INF, 0: 9.0}) == (1, 0, "not finite")
+    assert rules.tournament(1, order, {1: 5.0}, only_broken=True) is None
+    for known in ({3: 4.0}, {1: 5.0, 0: 1.0}, {1: NAN}, {1: NAN, 3: NAN}):
+        with pytest.raises(Undecided):
+            rules.tournament(1, order, known)
+
+
+def test_rivals_are_all_others_in_random_order(random):
+    orders = [rivals(2, 4, random) for _ in range(600)]
+    assert all(sorted(order) == [0, 1, 3] for order in orders)
+    counts = np.bincount([order[0] for order in orders], minlength=4)
+    assert counts[2] == 0 and min(counts[[0, 1, 3]]) > 150
 
 
 def test_truncation(random):

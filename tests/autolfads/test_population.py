@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 
 import numpy as np
 import pytest
 
-from lfads_tf2.autolfads.population import Population, SearchFailed, next_boundary
+from lfads_tf2.autolfads.generations import next_boundary
+from lfads_tf2.autolfads.population import MOST_AHEAD, Population, SearchFailed
 from lfads_tf2.autolfads.records import Records, lineage, read_fit_log
 
 from .toy import Killed, ToyExecutor, rows_of, search_of
@@ -145,12 +147,74 @@ def test_the_disk_does_not_fill(tmp_path):
 
     class Watching(ToyExecutor):
         def run(self, tasks):
-            seen.append(len(list((tmp_path / "population").rglob("*.npz"))))
-            yield from super().run(tasks)
+            for done in super().run(tasks):
+                seen.append(len(list((tmp_path / "population").rglob("*.npz"))))
+                yield done
 
     run(tmp_path, Watching(), max_epochs=100)
-    assert max(seen) <= 6 + 1
+    # The last whole generation, those under way, and the best model.
+    assert max(seen) <= 6 * (2 + MOST_AHEAD) + 1
     assert len(list((tmp_path / "population").iterdir())) <= 3
+
+
+class AnyOrder(ToyExecutor):
+    """Takes tasks in random order, and worker 5's last, as if it were very slow."""
+
+    def __init__(self, seed=0, waits_for_all=False, **options):
+        super().__init__(**options)
+        self.random, self.waits_for_all, self.started = np.random.default_rng(seed), waits_for_all, []
+
+    def run(self, tasks):
+        while tasks:
+            quick = [place for place, task in enumerate(tasks) if task.worker != 5] or [0]
+            tasks.rotate(-quick[self.random.integers(len(quick))])
+            self.started.append((tasks[0].worker, tasks[0].first_epoch))
+            one = deque([tasks.popleft()])
+            yield from super().run(one)
+
+
+def test_numbers_are_those_of_a_search_in_which_all_wait_for_all(tmp_path):
+    whole, _ = run(tmp_path / "whole", AnyOrder(waits_for_all=True))
+    assert [epoch for _, epoch in whole.executor.started] == sorted(epoch for _, epoch in whole.executor.started)
+    for seed in range(5):
+        population, reason = run(tmp_path / str(seed), AnyOrder(seed))
+        assert reason == "max_epochs" and population.history == whole.history
+        for name in ("fitlog.csv", "pbt_history.json"):
+            assert (tmp_path / str(seed) / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def test_a_slow_worker_holds_up_only_those_who_meet_it(tmp_path):
+    executor = AnyOrder()
+    run(tmp_path, executor)
+    before = executor.started[: executor.started.index((5, 0))]
+    assert {epoch for _, epoch in before} == {0, 5, 10}, "two generations ahead and no more"
+    assert len(before) > 8
+    alone = AnyOrder()
+    run(tmp_path / "random", alone, search="random")
+    assert len(alone.started[: alone.started.index((5, 0))]) == 5 * (1 + MOST_AHEAD), "nobody meets anybody"
+
+
+def test_truncation_waits_for_all(tmp_path):
+    executor = AnyOrder()
+    run(tmp_path, executor, exploit="truncation", burn_in_period=5)
+    epochs = [epoch for _, epoch in executor.started]
+    assert epochs == sorted(epochs)
+
+
+@pytest.mark.parametrize("kills", [[3], [7, 20], [12, 1, 9]])
+def test_killed_while_some_are_ahead(tmp_path, kills):
+    whole, _ = run(tmp_path / "whole")
+    done = 0
+    for seed, count in enumerate(kills):
+        executor = AnyOrder(seed, kill_after=count)
+        with pytest.raises(Killed):
+            run(tmp_path / "parts", executor)
+        done += executor.finished
+    executor = AnyOrder()
+    population, _ = run(tmp_path / "parts", executor)
+    assert done + executor.finished == 6 * 8, "nothing twice"
+    assert (tmp_path / "parts" / "fitlog.csv").read_text() == (tmp_path / "whole" / "fitlog.csv").read_text()
+    assert population.history == whole.history
 
 
 def test_another_search_is_not_resumed(tmp_path):

@@ -25,8 +25,11 @@ class ToyExecutor:
     def __init__(self, bad=(), kill_after: int | None = None):
         self.bad, self.kill_after, self.tasks, self.finished = set(bad), kill_after, [], 0
 
+    waits_for_all = False
+
     def run(self, tasks):
-        for task in tasks:
+        while tasks:
+            task = tasks.popleft()
             if self.kill_after is not None and self.finished >= self.kill_after:
                 raise Killed
             value = json.loads(task.state)["value"] if task.state else 100.0
