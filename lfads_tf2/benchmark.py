@@ -140,3 +140,59 @@ def _posterior(spec: ModelSpec, device) -> dict:
         "posterior_first_seconds": seconds[0],
         "posterior_samples_per_second": POSTERIOR_TRIALS * POSTERIOR_SAMPLES / best,
     }
+
+
+def measure_population(shape: str, members: int, steps: int, plain: bool, threads: int) -> dict:
+    """A step of several models in one program against their steps one after the other, in turns in one process.
+
+    Args:
+        shape: a name in SHAPES, of one session.
+        members: models.
+        steps: rounds that are timed, after one that is not.
+        plain, threads: as in ``measure``.
+    """
+    if plain:
+        os.environ["LFADS_NATIVE"] = "0"
+    import tensorflow as tf
+
+    from lfads_tf2 import devices
+    from lfads_tf2.autolfads.batched import BatchedExecutor
+    from lfads_tf2.autolfads.config import config_from, with_data
+    from lfads_tf2.autolfads.population import Task
+    from lfads_tf2.types import Session
+
+    settings, bins, channels = SHAPES[shape]
+    rates = {"learning_rate_init": {"min": 1e-5, "max": 1e-2}, "dropout_rate": {"min": 0, "max": 0.6}}
+    content = settings | {"num_threads": threads, "pbt": {"num_workers": members, "hps": rates}}
+    search = with_data(config_from(content, "benchmark"), bins, channels[0], 1)
+    device = devices.configure(search.hyperparameters)
+    trials = _counts(settings["batch_size"], bins, channels[0])
+    together = BatchedExecutor(search, [Session("s", "", trials, trials)], device)
+    alone = together.slot
+    tasks = [Task(n, n, 0, 1, {"learning_rate_init": 1e-3, "keep_prob": 0.95}, None) for n in range(members)]
+    rows = np.arange(settings["batch_size"], dtype=np.int32)[None]
+    one = tf.constant([0]), tf.constant(rows)
+    every = tf.zeros([members, 1], tf.int32), tf.constant(np.stack([rows] * members))
+    result = {"shape": shape, "members": members, "native_kernels": device.native}
+    with tf.device(device.name):
+        population, _ = together.enter(tasks)
+        alone.enter(tasks[0])
+
+        def in_one() -> None:
+            together.epochs.train(population, *every)[1].costs.total.numpy()
+
+        def one_after_the_other() -> None:
+            for _ in tasks:
+                alone.epochs.train(*one).costs.total.numpy()
+
+        for name, run in (("in_one", in_one), ("one_after_the_other", one_after_the_other)):
+            result[f"{name}_first_seconds"] = _seconds(run)
+        pairs = [(_seconds(in_one), _seconds(one_after_the_other)) for _ in range(steps)]
+    batched, separate = (float(np.median(times)) for times in zip(*pairs, strict=True))
+    return result | {"in_one_seconds": batched, "one_after_the_other_seconds": separate, "gain": separate / batched}
+
+
+def _seconds(run) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

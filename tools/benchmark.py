@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from lfads_tf2.benchmark import SHAPES, measure
+from lfads_tf2.benchmark import SHAPES, measure, measure_population
 from lfads_tf2.files import write_text
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -70,11 +70,16 @@ def main() -> None:
     parser.add_argument("--compare", type=Path, help="print ratios to the figures of this file")
     parser.add_argument("--plain", action="store_true", help="without the compiled kernels")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
+    parser.add_argument("--members", type=int, default=0, help="time so many models in one program against one by one")
     parser.add_argument("--table", action="store_true", help="measure every shape and fill docs/performance.md")
     options = parser.parse_args()
     if options.table:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         write_text(PAGE, f"{before}{BEGIN}\n{table(options.steps)}\n{END}{rest.partition(END)[2]}")
+        return
+    if options.members:
+        how = options.members, options.steps, options.plain, options.threads
+        print(json.dumps(measure_population(options.shape, *how), indent=1))
         return
     result = measure(options.shape, options.steps, options.plain, options.threads)
     text = json.dumps(result, indent=1)

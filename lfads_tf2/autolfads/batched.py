@@ -250,14 +250,14 @@ class BatchedExecutor:
         # After a kill some may be done already: copies fill their places, and one program serves all generations.
         filled = [*tasks, *[tasks[0]] * (self.search.options.num_workers - len(tasks))]
         with tf.device(self.device.name):
-            members, smoothed = self._enter(filled)
+            members, smoothed = self.enter(filled)
             rows = [[] for _ in filled]
             for epoch in range(tasks[0].first_epoch, tasks[0].first_epoch + tasks[0].epochs):
                 members = self._epoch(filled, members, epoch, rows, smoothed)
             for place, task in enumerate(tasks):
                 yield Done(task.worker, rows[place], self._snapshot(members, place, smoothed[place]).to_bytes())
 
-    def _enter(self, tasks: list[Task]) -> tuple[Members, list[float]]:
+    def enter(self, tasks: list[Task]) -> tuple[Members, list[float]]:
         """All tasks' models and settings, stacked, and their running means."""
         states = [
             self.slot.fresh(task.seed) if task.state is None else Snapshot.from_bytes(task.state) for task in tasks

@@ -96,7 +96,7 @@ class Slot:
     def train(self, task: Task) -> Done:
         """Carries a task out."""
         with tf.device(self.device.name):
-            smoothed = self._enter(task)
+            smoothed = self.enter(task)
             rows, good = [], True
             for epoch in range(task.first_epoch, task.first_epoch + task.epochs):
                 # A model that went bad takes no more time.
@@ -106,7 +106,7 @@ class Slot:
                 rows.append(row)
             return Done(task.worker, rows, self.snapshot(smoothed).to_bytes())
 
-    def _enter(self, task: Task) -> float:
+    def enter(self, task: Task) -> float:
         """Makes the variables those of the task; returns its running mean."""
         state = self.fresh(task.seed) if task.state is None else Snapshot.from_bytes(task.state)
         self.seed.assign(task.seed)
