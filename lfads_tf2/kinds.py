@@ -18,6 +18,7 @@ from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model_spec import RunError, model_spec
+from lfads_tf2.objective import UNITS
 from lfads_tf2.plot_parts import pixels
 from lfads_tf2.report import write_report
 from lfads_tf2.settings import Remembered, to_json
@@ -246,7 +247,8 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: d
             for s in sessions
         ]
     try:
-        written = write_report(folder, sessions, found, log_columns, checkpoints.step_of(lowest) if lowest else None)
+        chosen = checkpoints.step_of(lowest) if lowest else None
+        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce])
     except Exception:
         # The results are written; a figure that fails must not make the command fail.
         log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")

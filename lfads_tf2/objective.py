@@ -1,4 +1,4 @@
-"""Outputs, batch and ramps -> named cost terms -> the total that training minimises. All in nats a trial."""
+"""Outputs, batch and ramps -> named cost terms -> the total that training minimises. In nats a trial."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from lfads_tf2.model.lfads import LFADS, Batch, Outputs
 from lfads_tf2.model.priors import kl_inferred_inputs, kl_initial_condition
 from lfads_tf2.model.priors_more import kl_to_student_t
 from lfads_tf2.types import Dials, ModelSpec
+
+# What a cost is counted in, by recon_reduce.
+UNITS = {"sum": "nats a trial", "mean": "nats a bin and channel"}
 
 
 class TrialTerms(NamedTuple):

@@ -169,17 +169,17 @@ def truth_figure(rates: np.ndarray, truth: np.ndarray, scale: Scale) -> Figure:
     return figure
 
 
-def fit_figure(log: dict[str, np.ndarray], chosen_step: int | None = None) -> Figure:
+def fit_figure(log: dict[str, np.ndarray], chosen_step: int | None = None, unit: str = "nats a trial") -> Figure:
     """Costs, weights and learning rate against epoch; a dashed line marks the chosen checkpoint.
 
     log: columns of equal length: epoch, step, total_train, total_valid, recon_train, ..., kl_weight, l2_weight and,
-    where there is one, learning_rate. Columns may be absent.
+    where there is one, learning_rate. Columns may be absent. unit: of total and reconstruction cost.
     """
     epochs = np.asarray(log["epoch"] if "epoch" in log else log["step"])
     marked = epochs[np.argmin(np.abs(np.asarray(log["step"]) - chosen_step))] if chosen_step is not None else None
     panels = [
-        ("total cost (nats a trial)", {"total_train": "train", "total_valid": "valid"}),
-        ("reconstruction cost (nats a trial)", {"recon_train": "train", "recon_valid": "valid"}),
+        (f"total cost ({unit})", {"total_train": "train", "total_valid": "valid"}),
+        (f"reconstruction cost ({unit})", {"recon_train": "train", "recon_valid": "valid"}),
         ("KL cost (nats a trial)", {"kl_train": "train", "kl_valid": "valid"}),
         ("L2 cost", {"l2": "L2"}),
         ("weights of the costs", {"kl_weight": "KL weight", "l2_weight": "L2 weight"}),

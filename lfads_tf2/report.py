@@ -48,6 +48,7 @@ def write_report(
     results: dict[str, dict[str, dict[str, np.ndarray]]],
     fit_log: dict[str, np.ndarray] | None = None,
     chosen_step: int | None = None,
+    unit: str = "nats a trial",
 ) -> list[Path]:
     """Draw every figure that the results allow into ``save_dir``/report, with a page that explains them.
 
@@ -59,6 +60,7 @@ def write_report(
             ``controller_outputs_sd`` (trials x bins x inputs), where given, is drawn as the inferred inputs' spread.
         fit_log: columns of the fit log, see :func:`plots.fit_figure`. None or no rows: no fit curves.
         chosen_step: training step of the checkpoint that made the results.
+        unit: of the fit log's total and reconstruction costs.
 
     Returns:
         The files written; the page ``index.html`` is the last.
@@ -80,7 +82,7 @@ def write_report(
 
     if fit_log is not None and len(fit_log.get("step", ())):
         page.append("<h2>Fit</h2>")
-        add("fit", "fit", plots.fit_figure(fit_log, chosen_step))
+        add("fit", "fit", plots.fit_figure(fit_log, chosen_step, unit))
     taken: set[str] = set()
     if len(sessions) > MOST_SESSIONS:
         page.append(f"<p>Figures of the first {MOST_SESSIONS} of {len(sessions)} sessions.</p>")

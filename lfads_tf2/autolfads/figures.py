@@ -17,7 +17,9 @@ BEST = {"color": VERMILLION, "markersize": 14}
 REPLACED_MARKERS = 400  # more would hide the curves
 
 
-def write_figures(folder: Path, log: dict[str, np.ndarray], history: list[dict], best: dict, searched, metric: str):
+def write_figures(
+    folder: Path, log: dict[str, np.ndarray], history: list[dict], best: dict, searched, metric: str, unit: str
+):
     """Writes all figures as PNG into ``folder`` and returns their paths.
 
     Args:
@@ -27,12 +29,13 @@ def write_figures(folder: Path, log: dict[str, np.ndarray], history: list[dict],
         best: worker, generation, score and values of the best model.
         searched: the hyperparameters, in the order of the panels.
         metric: the score's column.
+        unit: of costs.
     """
     folder.mkdir(exist_ok=True)
     until = [entry for entry in history if entry["generation"] <= best["generation"]]
     line = lineage(until, best["worker"]) if until else [best["worker"]]
     figures = {
-        "loss_curves.png": loss_figure(log, history, line, best, metric),
+        "loss_curves.png": loss_figure(log, history, line, best, metric, unit),
         "hyperparameters.png": trajectory_figure(log, line, searched),
     }
     if history:
@@ -49,7 +52,7 @@ def on_line(log: dict[str, np.ndarray], line: list[int]) -> np.ndarray:
     return rows[np.argsort(log["epoch"][rows], kind="stable")]
 
 
-def loss_figure(log, history: list[dict], line: list[int], best: dict, metric: str) -> Figure:
+def loss_figure(log, history: list[dict], line: list[int], best: dict, metric: str, unit: str) -> Figure:
     """Score and training reconstruction of all workers; the best model's line and end are marked."""
     columns = [name for name in (metric, "train/recon") if name in log]
     figure = new_figure(7 * len(columns), 5, "Loss of all workers")
@@ -68,7 +71,7 @@ def loss_figure(log, history: list[dict], line: list[int], best: dict, metric: s
             )
         if column == metric:
             _mark_replaced(axes, history)
-        axes.set(xlabel="epoch", ylabel="nats a trial", title=column)
+        axes.set(xlabel="epoch", ylabel=unit, title=column)
         _limit(axes, log["epoch"], log[column])
         axes.legend(fontsize="small")
     return figure

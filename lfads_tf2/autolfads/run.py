@@ -171,7 +171,9 @@ def _finish(population: Population, sessions: list[Session], device) -> dict | N
 
 def _figures(population: Population, best: dict) -> None:
     from lfads_tf2.autolfads.figures import write_figures
+    from lfads_tf2.objective import UNITS
 
     folder, searched = population.records.folder, population.search.searched
     columns = read_fit_log(folder / FIT_LOG)
-    write_figures(folder / "figures", columns, population.history, best, searched, population.options.metric)
+    unit = UNITS[population.search.hyperparameters.recon_reduce]
+    write_figures(folder / "figures", columns, population.history, best, searched, population.options.metric, unit)
