@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2 import noise
+from lfads_tf2.data import storage
 from lfads_tf2.model.lfads import LFADS, Batch, Encoding, Noise, Outputs
 from lfads_tf2.objective import Ramps, correlation_terms, is_off, l2_cost, ramps, trial_terms
 from lfads_tf2.types import Dials, ModelSpec, Session, Trials
@@ -78,7 +79,7 @@ class Inference(tf.Module):
         # Trials are encoded in larger groups than are decoded together: there they come once and not once a sample.
         group = trials_at_once * max(1, rows_within_budget(self.model.spec) // (GROUP_SHARE * trials_at_once))
         group = min(group, -(-count // trials_at_once) * trials_at_once)
-        collected: list[dict[str, np.ndarray]] = []
+        collected: dict[str, np.ndarray] = {}
         for start in range(0, count, trials_at_once):
             if start % group == 0:
                 batch = self._batch(session, trials, np.minimum(np.arange(start, start + group), count - 1))
@@ -97,8 +98,13 @@ class Inference(tf.Module):
             if "squared_inputs" in merged:
                 variance = merged.pop("squared_inputs") - merged["controller_outputs"] ** 2
                 merged["controller_outputs_sd"] = np.sqrt(np.maximum(variance, 0))
-            collected.append({key: value[: count - start] for key, value in merged.items()})
-        return {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
+            # What is larger than memory should hold lies in a file from the start.
+            for key, value in merged.items():
+                if key not in collected:
+                    collected[key] = storage.empty((count, *value.shape[1:]), value.dtype)
+                collected[key][start : start + trials_at_once] = value[: count - start]
+                storage.release(collected[key])
+        return collected
 
     def _batch(self, session, trials, rows) -> Batch:
         def time_major(array, channels):
@@ -233,6 +239,8 @@ def named_outputs(model: LFADS, outputs: Outputs) -> dict[str, tf.Tensor]:
 
 def crop_channels(parameters: np.ndarray, num_channels: int, parameters_per_channel: int) -> np.ndarray:
     """Distribution parameters of a session's own channels, without the padding to the widest session."""
+    if parameters.shape[-1] == num_channels * parameters_per_channel:
+        return parameters
     parts = np.split(parameters, parameters_per_channel, axis=-1)
     return np.concatenate([part[..., :num_channels] for part in parts], axis=-1)
 

@@ -20,7 +20,7 @@ from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model_spec import RunError, model_spec
 from lfads_tf2.objective import UNITS
 from lfads_tf2.plot_parts import pixels
-from lfads_tf2.report import write_report
+from lfads_tf2.report import MOST_SESSIONS, write_report
 from lfads_tf2.settings import Remembered, to_json
 from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
@@ -116,7 +116,7 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
         model, loaded, order = _trained_model(hp, sessions, memory, device.native)
         folder = _make_folder(hp)
         run = Inference(model, max(hp.seed, 0), loaded.step)
-        for session in sessions:
+        for number, session in enumerate(sessions):
             found[session.name] = {}
             for half in ("train", "valid"):
                 trials = getattr(session, half)
@@ -133,7 +133,8 @@ def _posterior(hp, sessions, memory, samples, infer) -> None:
                 # The spread is for the figures: the file has the original's keys and no others.
                 results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
                 log.info("Wrote %s", path)
-                found[session.name][half] = inferred
+                if hp.report and number < MOST_SESSIONS:
+                    found[session.name][half] = inferred
     if hp.report:
         _report(folder, hp, sessions, found)
 

@@ -16,7 +16,7 @@ from small_runs import write_spikes
 
 import run_lfads
 from lfads_tf2 import inference, model_io, results
-from lfads_tf2.data import read_sessions, resolve
+from lfads_tf2.data import read_sessions, resolve, storage
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, crop_channels, session_results
 from lfads_tf2.model.lfads import LFADS, Batch, Noise
@@ -329,6 +329,21 @@ def test_trials_do_not_depend_on_their_neighbours(old):
     alone = run.posterior_push_mean(0, Trials(sessions[0].valid.data[3:4]))
     for key in together.keys() - SAMPLED:
         np.testing.assert_allclose(together[key][3], alone[key][0], rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_large_results_lie_in_files(old, monkeypatch, tmp_path):
+    """Whatever their size, the same numbers; a file of results is written from there."""
+    model, sessions = old
+    run = Inference(model, 1, 0)
+    expected = run.posterior_average(0, sessions[0].valid, 3)
+    monkeypatch.setattr(storage, "RESIDENT_BYTES", 1000)
+    found = run.posterior_average(0, sessions[0].valid, 3)
+    assert storage.is_mapped(found["output_dist_params"]) and storage.is_mapped(found["gen_states"])
+    results.write_runs(tmp_path / "runs", found, {})
+    written, _ = results.read_runs(tmp_path / "runs")
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
+        np.testing.assert_array_equal(written[key], value, err_msg=key)
 
 
 def test_memory_budget():

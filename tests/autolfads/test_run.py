@@ -145,14 +145,16 @@ def test_neurocaas_with_the_two_key_file(tmp_path):
         assert f["valid_output_params"].shape == (6, 9, 7)
 
 
-def test_random_search(data, tmp_path):
+@pytest.mark.parametrize("mode", ["serial", "batched"])
+def test_random_search(data, tmp_path, mode):
     config, _ = parse([f"--config={config_file(tmp_path)}", f"--data_dir={data}", "--search=random", "--max_epochs=3"])
-    result = run_search(config, tmp_path / "run", mode="serial")
+    result = run_search(config, tmp_path / "run", mode)
     assert not any(entry["replaced"] for entry in result.population.history)
+    assert (tmp_path / "run" / "best_model" / "model_params").exists()
     with pytest.raises(SearchFailed, match="holds a search already; give --resume"):
-        run_search(config, tmp_path / "run", mode="serial")
+        run_search(config, tmp_path / "run", mode)
     with pytest.raises(SearchFailed, match="there is no search in"):
-        run_search(config, tmp_path / "none", mode="serial", resume=True)
+        run_search(config, tmp_path / "none", mode, resume=True)
 
 
 def test_interrupted_before_there_is_a_model(data, tmp_path, monkeypatch, caplog):
