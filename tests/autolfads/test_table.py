@@ -67,7 +67,9 @@ def test_figures(tmp_path):
     # Scores along the line only fall: a copy goes on from where its source was.
     assert all(log["valid/recon_smth"][rows[1:]] < log["valid/recon_smth"][rows[:-1]])
     searched = population.search.searched
-    paths = write_figures(tmp_path / "figures", log, population.history, best, searched, "valid/recon_smth", "nats a trial")
+    paths = write_figures(
+        tmp_path / "figures", log, population.history, best, searched, "valid/recon_smth", "nats a trial"
+    )
     assert len(paths) == 3
     for path in paths:
         with Image.open(path) as image:
