@@ -29,7 +29,7 @@ class Members(NamedTuple):
     first: list[tf.Tensor]  # Adam's moments, in the order of the trained weights
     second: list[tf.Tensor]
     step: tf.Tensor  # batches taken, int64
-    bad_in_a_row: tf.Tensor  # int32; at BAD_STEPS_IN_A_ROW a member is given up and stays as it is
+    bad_in_a_row: tf.Tensor  # int32, in this epoch; at BAD_STEPS_IN_A_ROW a member stays as it is
     seed: tf.Tensor  # int32
     learning_rate: tf.Tensor
     dials: dict[str, tf.Tensor]  # those that are searched
@@ -119,6 +119,7 @@ class PopulationEpochs(tf.Module):
         self.traces["train"] += 1
         number = sessions.shape[0]
         zeros = tf.zeros([number])
+        members = members._replace(bad_in_a_row=tf.zeros_like(members.bad_in_a_row))
         sums = tf.nest.map_structure(lambda x: tf.zeros([number, *x.shape]), Costs.zeros(self.slot.spec))
         norms, last_l2, counted, skipped = zeros, zeros, zeros, tf.zeros([number], tf.int32)
         dtypes = Learned(
