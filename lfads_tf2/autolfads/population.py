@@ -224,12 +224,21 @@ class Population:
                 if start is None or worker in generation.rows or worker in self.in_flight:
                     continue
                 rows = self.records.result(generation.number, worker)
-                if rows is None:
+                if rows is None or not self._belong(rows, worker, generation):
                     self.in_flight[worker] = generation
                     tasks.append(self._task(worker, generation))
                 else:
                     generation.rows[worker], found = rows, True
         return found
+
+    def _belong(self, rows: list[dict], worker: int, generation: Generation) -> bool:
+        """Whether a result from before a kill is that of this generation, and not of one that another configuration
+        would have made of it."""
+        epochs = [row["epoch"] for row in rows]
+        values = generation.starts[worker]["values"]
+        return epochs == list(range(generation.first_epoch, generation.end)) and all(
+            rows[0].get(f"hp/{name}") == value for name, value in values.items()
+        )
 
     def _decide(self, before: Generation, generation: Generation) -> None:
         """With what the workers start a generation, as far as it is known."""

@@ -134,6 +134,22 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, kills):
     assert population.history == whole.history
 
 
+def test_results_of_another_configuration_are_not_taken(tmp_path):
+    """A kill leaves results of generations ahead; the search goes on with shorter ones and another way to choose."""
+    with pytest.raises(Killed):
+        run(tmp_path, AnyOrder(kill_after=20))
+    ahead = [path for path in (tmp_path / "population").rglob("*.json") if path.parent.name >= "generation_0002"]
+    assert len(ahead) > 4
+    population, reason = run(tmp_path, perturbation_interval=3, exploit="truncation")
+    assert reason == "max_epochs"
+    assert sorted(rows_of(tmp_path)) == [(w, e) for w in range(6) for e in range(40)]
+    log = read_fit_log(tmp_path / "fitlog.csv")
+    for entry in population.history:
+        rows = log["generation"] == entry["generation"]
+        by_worker = [entry["hyperparameters"][int(w)]["kl_ic_weight"] for w in log["worker_id"][rows]]
+        np.testing.assert_allclose(log["hp/kl_ic_weight"][rows], by_worker)
+
+
 def test_rows_that_were_logged_but_not_committed_come_once(tmp_path):
     run(tmp_path, max_epochs=20)
     text = (tmp_path / "fitlog.csv").read_text()
