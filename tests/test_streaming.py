@@ -8,6 +8,7 @@ from small_runs import write_spikes
 from test_training import trainer_of
 
 from lfads_tf2.data import storage
+from lfads_tf2.training.metrics_log import read_metrics
 
 
 @pytest.fixture
@@ -20,13 +21,17 @@ def folder(tmp_path):
 
 
 def test_streamed_training_equals_resident_training(folder, monkeypatch):
-    trainer_of(folder, "resident", max_epochs=3, ext_input_dim=2).train()
+    trainer_of(folder, "resident", max_epochs=10, ext_input_dim=2).train()
     monkeypatch.setattr(storage, "RESIDENT_BYTES", 500)
-    trainer = trainer_of(folder, "streamed", max_epochs=3, ext_input_dim=2)
+    trainer = trainer_of(folder, "streamed", max_epochs=10, ext_input_dim=2)
     assert type(trainer.train_trials).__name__ == "StreamedTrials"
     trainer.train()
     assert trainer.epochs.traces == {"train": 1, "validate": 1}
     assert (folder / "streamed" / "fitlog.csv").read_text() == (folder / "resident" / "fitlog.csv").read_text()
+    streamed, resident = (read_metrics(folder / name / "metrics.csv") for name in ("streamed", "resident"))
+    assert set(streamed) == set(resident) and np.isfinite(streamed["valid/r2"][9])
+    for name in resident:
+        np.testing.assert_allclose(streamed[name], resident[name], rtol=1e-6, err_msg=name)
 
 
 def test_mapped_arrays_survive_release_and_change_of_type(monkeypatch):

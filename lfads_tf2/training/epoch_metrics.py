@@ -135,7 +135,7 @@ class TruthR2:
             for index, session in enumerate(sessions)
             if session.valid is not None and session.valid.truth is not None
         ]
-        self.size = spec.hyperparameters.batch_size
+        self.size, self.variations = spec.hyperparameters.batch_size, {}
 
     def __bool__(self) -> bool:
         return bool(self.truths)
@@ -149,5 +149,15 @@ class TruthR2:
                 padded = np.resize(rows, min(self.size, len(truth)))
                 rates = self.rates_of(session, padded)[: len(rows), :, : truth.shape[2]]
                 error += float(np.sum((rates - truth[rows]) ** 2, dtype=np.float64))
-            total += float(np.sum((truth - truth.mean((0, 1), dtype=np.float64)) ** 2, dtype=np.float64))
+                storage.release(truth)
+            total += self._variation(session, truth)
         return 1.0 - error / total if total > 0 else math.nan
+
+    def _variation(self, session: int, truth: np.ndarray) -> float:
+        """Sum of squares around each channel's mean. Worked out once, in parts: the rates may lie in a file."""
+        if session not in self.variations:
+            mean = sum(truth[part].sum((0, 1), dtype=np.float64) for part in storage.blocks(truth))
+            mean /= truth.shape[0] * truth.shape[1]
+            parts = (np.sum((truth[part] - mean) ** 2, dtype=np.float64) for part in storage.blocks(truth))
+            self.variations[session] = float(sum(parts))
+        return self.variations[session]

@@ -139,7 +139,7 @@ class Epochs(tf.Module):
     def valid_rates(self, session, trials):
         """Rates (means) of B validation trials of one session, B x T x D, from the posterior means."""
         observation = self.model.observation
-        batch = self.valid_trials.batch(session, trials)
+        batch = self.valid_trials.reader(session[None], trials[None])(0)
         outputs = self.model(batch, noise.no_noise(self.model.spec, tf.shape(trials)[0]))
         rates = observation.distribution_parameters(outputs.parameters)[..., : self.model.spec.max_channels]
         return tf.transpose(rates, [1, 0, 2])

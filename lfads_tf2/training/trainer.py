@@ -84,9 +84,7 @@ class Trainer:
             model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy
         )
         self.metrics = EpochMetrics(model.spec, sessions)
-        self.truth_r2 = (
-            TruthR2(model.spec, sessions, self._valid_rates) if hasattr(self.valid_trials, "batch") else None
-        )
+        self.truth_r2 = TruthR2(model.spec, sessions, self._valid_rates)
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
         self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
         saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
