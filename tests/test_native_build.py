@@ -73,7 +73,7 @@ def test_the_environment_can_switch_the_kernels_off_without_importing_tensorflow
 def test_a_damaged_library_is_replaced(tmp_path):
     folder = tmp_path / "lfads_tf2"
     folder.mkdir(mode=0o700)
-    library = folder / native.library_name(native.find_compiler(), tf.__version__)
+    library = folder.joinpath(native.library_name(native.find_compiler(), tf.__version__))
     library.write_bytes(b"not a library")
     code = "from lfads_tf2 import native\nassert native.load() is not None"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}

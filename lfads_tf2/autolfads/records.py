@@ -80,10 +80,10 @@ class Records:
         write_text(self.states / STATE_FILE, to_json(state, indent=1))
         write_text(self.folder / HISTORY, to_json(state["history"], indent=1))
         needed = {member["state"] for member in state["members"]} | {(state.get("best") or {}).get("state")}
-        # The next generations may be under way already.
-        whole = self.generation_name(state["generation"])
         for path in self.states.glob("generation_*"):
-            for model in path.iterdir() if path.name < whole else ():
+            # The next generations may be under way already. As numbers: names of five digits sort before those of four.
+            older = int(path.name.rpartition("_")[2]) < state["generation"]
+            for model in path.iterdir() if older else ():
                 if f"{path.name}/{model.name}" not in needed:
                     model.unlink(missing_ok=True)
             if not any(path.iterdir()):

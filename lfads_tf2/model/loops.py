@@ -70,7 +70,7 @@ def over_time(step: Callable, carried: list, rows: dict, widths: list[int], reve
     Args:
         step: ``row`` is a dict of this step's rows; ``results`` a list of tensors with the last axes ``widths``.
         carried: what goes from step to step, B x ... each.
-        rows: T x B x ... tensors by name; of one step that serves all T, only the row.
+        rows: T x B x ... tensors by name.
         widths: of the results.
         reverse: from the last row to the first.
 

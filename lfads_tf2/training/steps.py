@@ -1,6 +1,6 @@
 """What one batch needs and costs, as functions of everything that varies: weights aside, nothing is read from a state.
 
-One model's epochs (``lfads_tf2.training.epochs``) and those of a whole population (``lfads_tf2.autolfads.batched``) are
+One model's epochs (``lfads_tf2.training.epochs``) and those of a whole population (``lfads_tf2.autolfads.members``) are
 made of these.
 """
 

@@ -173,6 +173,16 @@ def test_the_disk_does_not_fill(tmp_path):
     assert len(list((tmp_path / "population").iterdir())) <= 3
 
 
+def test_generations_of_more_than_four_digits_are_kept_in_order(tmp_path):
+    records = Records(tmp_path)
+    for generation in (9998, 9999, 10000):
+        records.write_result(generation, 0, [], b"model")
+    state = {"generation": 9999, "members": [{"state": records.model_name(9999, 0)}], "history": []}
+    records.commit(state)
+    assert records.result(9998, 0) is None
+    assert records.result(10000, 0) == [] and records.model_state(records.model_name(10000, 0)) == b"model"
+
+
 class AnyOrder(ToyExecutor):
     """Takes tasks in random order, and worker 5's last, as if it were very slow."""
 
