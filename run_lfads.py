@@ -10,8 +10,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import flags
-from lfads_tf2.screen import show_messages, without_startup_lines
-from lfads_tf2.settings import SettingsError, combine
+from lfads_tf2.errors import SettingsError
+from lfads_tf2.program.screen import show_messages, without_startup_lines
+from lfads_tf2.settings.combination import combine
 
 
 def fail(message: object) -> int:
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
         return fail(error)
 
     with without_startup_lines():
-        from lfads_tf2.kinds import KINDS, RunError
+        from lfads_tf2.program.kinds import KINDS, RunError
 
     try:
         KINDS[hp.kind](hp, sessions, memory)

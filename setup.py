@@ -15,7 +15,11 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["lfads_tf2", "lfads_tf2.*"]),
-    package_data={"lfads_tf2.native": ["*.cc", "*.h"], "lfads_tf2.autolfads": ["presets/*.yaml"]},
+    package_data={
+        "lfads_tf2.model.native": ["*.cc", "*.h"],
+        "lfads_tf2.autolfads": ["presets/*.yaml"],
+        "lfads_tf2.settings": ["presets/*.flags"],
+    },
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.20",

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2 import devices, metrics, model_io
 from lfads_tf2.data import check_against, resolve
+from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.inference import Inference, session_results
+from lfads_tf2.metrics import rates as metrics
 from lfads_tf2.model.lfads import LFADS
-from lfads_tf2.settings import SettingsError
+from lfads_tf2.program import devices
+from lfads_tf2.program import model_files as model_io
 from lfads_tf2.training import checkpoints
 from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import Session, Trials

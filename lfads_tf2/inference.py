@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from lfads_tf2 import noise
 from lfads_tf2.data import storage
-from lfads_tf2.model.lfads import LFADS, Batch, Encoding, Noise, Outputs
+from lfads_tf2.model.lfads import LFADS, Encoding, Outputs
 from lfads_tf2.objective import Ramps, correlation_terms, is_off, l2_cost, ramps, trial_terms
-from lfads_tf2.types import Dials, ModelSpec, Session, Trials
+from lfads_tf2.types import Batch, Dials, ModelSpec, Noise, Session, Trials
 
 # What the stacks of one decoding call may take.
 MEMORY_BUDGET_BYTES = 2**27

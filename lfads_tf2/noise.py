@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from lfads_tf2.model.lfads import Masks, Noise
-from lfads_tf2.types import ModelSpec
+from lfads_tf2.types import Masks, ModelSpec, Noise
 
 # One stream for each purpose, so that equal steps do not share draws.
 TRAIN_NOISE, TRAIN_MASKS, TRAIN_JITTER, VALID_NOISE, POSTERIOR_NOISE, PRIOR_NOISE = range(6)

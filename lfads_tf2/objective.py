@@ -7,10 +7,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from lfads_tf2.hyperparameters import augmentation_names
-from lfads_tf2.model.lfads import LFADS, Batch, Outputs
-from lfads_tf2.model.priors import kl_inferred_inputs, kl_initial_condition
-from lfads_tf2.model.priors_more import kl_to_student_t
-from lfads_tf2.types import Dials, ModelSpec
+from lfads_tf2.model.lfads import LFADS, Outputs
+from lfads_tf2.model.priors import kl_inferred_inputs, kl_initial_condition, kl_to_student_t
+from lfads_tf2.types import Batch, Dials, ModelSpec
 
 # What a cost is counted in, by recon_reduce.
 UNITS = {"sum": "nats a trial", "mean": "nats a bin and channel"}

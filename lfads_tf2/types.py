@@ -119,39 +119,32 @@ class Dials(NamedTuple):
         return cls(*(getattr(hp, name) for name in cls._fields))
 
 
-class DecoderInputs(NamedTuple):
-    """All that the scan needs. Masks are scaled by 1/keep; None means no dropout."""
+class Batch(NamedTuple):
+    """Trials of one session, time-major."""
 
-    con_x_gates: tf.Tensor  # T x B x 2K, encoded part of the controller's input pre-activations, biases included
-    con_x_candidate: tf.Tensor  # T x B x K
-    con_h0: tf.Tensor  # B x K
-    con_w_gates: tf.Tensor  # K x 2K
-    con_w_candidate: tf.Tensor  # K x K
-    fb_w_gates: tf.Tensor | None  # F x 2K, weights of the feedback; None: no feedback
-    fb_w_candidate: tf.Tensor | None  # F x K
-    fb_mask: tf.Tensor | None  # T x B x F
-    w_mean: tf.Tensor  # K x U
-    b_mean: tf.Tensor  # 1 x U
-    w_logvar: tf.Tensor  # K x U
-    b_logvar: tf.Tensor  # 1 x U
-    noise: tf.Tensor  # T x B x U, standard normal; zero for means
-    gen_x_gates: tf.Tensor  # T x B x 2G or 1 x 1 x 2G, biases and injected external inputs
-    gen_x_candidate: tf.Tensor  # T x B x G or 1 x 1 x G
-    gen_u_w_gates: tf.Tensor  # U x 2G
-    gen_u_w_candidate: tf.Tensor  # U x G
-    gen_h0: tf.Tensor  # B x G
-    gen_w_gates: tf.Tensor  # G x 2G
-    gen_w_candidate: tf.Tensor  # G x G
-    gen_mask: tf.Tensor | None  # T x B x G
-    fac_w: tf.Tensor  # G x F, unit columns
+    data: tf.Tensor  # T x B x D float32, padded to the widest session: what the encoders read
+    ext_input: tf.Tensor | None  # T x B x I
+    session: tf.Tensor  # scalar int32, index of the session
+    target: tf.Tensor | None = None  # T' x B x D' float32, what is reconstructed, from the first bin on; None: the data
+    counted: tf.Tensor | None = None  # T' x B x D', weight of each entry in the cost; None: all count
+    flow: tf.Tensor | None = None  # T' x B x D', share of each entry's cost that sends a gradient; None: all do
+    apart: tf.Tensor | None = None  # T' x B x D', weight of each entry that is held out and scored apart; None: none
+    trials: tf.Tensor | None = None  # B int32, each trial's number within its session and half
 
 
-class DecoderOutputs(NamedTuple):
-    """Time-major; the controller's four are None without a controller."""
+class Masks(NamedTuple):
+    """Dropout masks, scaled by 1/keep_prob; None everywhere without dropout."""
 
-    con_states: tf.Tensor | None  # T x B x K
-    co_mean: tf.Tensor | None  # T x B x U
-    co_logvar: tf.Tensor | None  # T x B x U
-    u: tf.Tensor | None  # T x B x U, what entered the generator
-    gen_states: tf.Tensor  # T x B x G
-    factors: tf.Tensor  # T x B x F
+    data: tf.Tensor | None = None  # T x B x D
+    ext_input: tf.Tensor | None = None  # T x B x I
+    ic_code: tf.Tensor | None = None  # B x 2E
+    con_code: tf.Tensor | None = None  # T x B x (2C, or C if causal), encoded part of the controller's input
+    feedback: tf.Tensor | None = None  # T x B x F (D for rates)
+    gen_out: tf.Tensor | None = None  # T x B x G
+
+
+class Noise(NamedTuple):
+    """Standard normal draws behind the posterior samples; zeros give the means."""
+
+    g0: tf.Tensor | None  # B x Z
+    co: tf.Tensor | None  # T x B x U

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.hyperparameters import HyperParameters, declared
-from lfads_tf2.model.lfads import LFADS, Batch, Masks, Noise
+from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import file_key, original_names
-from lfads_tf2.types import ModelSpec, SessionShape
+from lfads_tf2.types import Batch, Masks, ModelSpec, Noise, SessionShape
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted((path.stem for path in FOLDER.glob("c*.h5")), key=lambda name: int(name[1:]))

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from lfads_tf2.hyperparameters import declared
-from lfads_tf2.settings import IGNORED
+from lfads_tf2.settings.combination import IGNORED
 
 
 @pytest.fixture

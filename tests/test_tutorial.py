@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from lfads_tf2.settings import SettingsError
+from lfads_tf2.errors import SettingsError
 
 
 def blocks(name: str) -> list[str]:
@@ -69,7 +69,7 @@ def test_estimators_refuse_what_does_not_fit(names):
 
 
 def test_own_parts_are_what_the_program_takes(tmp_path, monkeypatch):
-    from lfads_tf2.plugins import AUGMENTATION_MEMBERS, DISTRIBUTION_MEMBERS, load_class
+    from lfads_tf2.settings.plugins import AUGMENTATION_MEMBERS, DISTRIBUTION_MEMBERS, load_class
 
     code = blocks("own_parts.md")
     (tmp_path / "own_from_docs.py").write_text("\n".join(code))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
-from lfads_tf2.run_manager.commands import ProgramNotFound, find_program
+from lfads_tf2.errors import SettingsError
 from lfads_tf2.run_manager.new_session import NewSessionError, changed_weights, prepare_start
-from lfads_tf2.settings import SettingsError
+from lfads_tf2.run_manager.queue.commands import ProgramNotFound, find_program
 
 
 def options() -> argparse.ArgumentParser:

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from lfads_tf2.benchmark import SHAPES, measure, measure_population
 from lfads_tf2.files import write_text
+from lfads_tf2.program.benchmark import SHAPES, measure, measure_population
 
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- table: made by tools/benchmark.py --table -->", "<!-- end of table -->"

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import h5py
 import numpy as np
 
-from lfads_tf2 import metrics_benchmark as benchmark
 from lfads_tf2.data.reading import read_session
-from lfads_tf2.metrics import bits_per_spike
-from lfads_tf2.results import read_runs
+from lfads_tf2.metrics import neural_latents as benchmark
+from lfads_tf2.metrics.rates import bits_per_spike
+from lfads_tf2.program.results import read_runs
 
 
 class Refused(ValueError):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
-from lfads_tf2.synthetic import rnn_recordings, write_recording
-from lfads_tf2.synthetic_settings import RNN_PRESETS, RnnSettings, add_options, chosen
+from lfads_tf2.synthetic.presets import RNN_PRESETS, RnnSettings, add_options, chosen
+from lfads_tf2.synthetic.spikes import rnn_recordings, write_recording
 
 
 def training_flags(settings: RnnSettings) -> str:

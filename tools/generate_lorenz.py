@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
-from lfads_tf2.synthetic import lorenz_recordings, write_recording
-from lfads_tf2.synthetic_settings import LorenzSettings, add_options, chosen
+from lfads_tf2.synthetic.presets import LorenzSettings, add_options, chosen
+from lfads_tf2.synthetic.spikes import lorenz_recordings, write_recording
 
 
 def main(argv: list[str] | None = None) -> int:

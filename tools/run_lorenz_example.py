@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 
 import numpy as np
 
-from lfads_tf2.plot_parts import save
-from lfads_tf2.plots import Scale, traces_figure
+from lfads_tf2.figures.drawing import save
+from lfads_tf2.figures.trials import Scale, traces_figure
 from lfads_tf2.run_manager import Dataset, DatasetCollection, RunCollection, RunParams, RunSpec
-from lfads_tf2.synthetic import lorenz_recordings
-from lfads_tf2.synthetic_settings import LorenzSettings, add_options, chosen
+from lfads_tf2.synthetic.presets import LorenzSettings, add_options, chosen
+from lfads_tf2.synthetic.spikes import lorenz_recordings
 
 # The run manager's demonstration, but for the bins of 10 ms in which our spikes are drawn.
 PARAMS = {

@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from lfads_tf2 import devices
 from lfads_tf2.autolfads import command_line, outputs, run, slot
 from lfads_tf2.data import read_sessions, resolve
 from lfads_tf2.hyperparameters import HyperParameters
-from lfads_tf2.metrics import r2_truth
+from lfads_tf2.metrics.rates import r2_truth
+from lfads_tf2.program import devices
 
 
 def fewer_trials(source: Path, target: Path, trials: int) -> None:

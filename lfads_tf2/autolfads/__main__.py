@@ -6,8 +6,8 @@ import logging
 import os
 import sys
 
-from lfads_tf2.screen import show_messages, without_startup_lines
-from lfads_tf2.settings import SettingsError
+from lfads_tf2.errors import SettingsError
+from lfads_tf2.program.screen import show_messages, without_startup_lines
 
 
 def fail(message: object) -> int:

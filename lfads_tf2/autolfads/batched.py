@@ -14,7 +14,7 @@ from lfads_tf2.autolfads.members import Members, PopulationEpochs
 from lfads_tf2.autolfads.population import Done, SearchFailed, Task
 from lfads_tf2.autolfads.slot import Slot, Snapshot, bad_row, epoch_row
 from lfads_tf2.data.batches import epoch_batches
-from lfads_tf2.devices import Device
+from lfads_tf2.program.devices import Device
 from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW
 from lfads_tf2.types import Dials, Session
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lfads_tf2.autolfads.records import lineage
 from lfads_tf2.autolfads.searched import Searched
-from lfads_tf2.plot_parts import BLUE, GREY, ORANGE, VERMILLION, new_figure, save
+from lfads_tf2.figures.drawing import BLUE, GREY, ORANGE, VERMILLION, new_figure, save
 
 OTHERS = {"color": GREY, "alpha": 0.45, "linewidth": 0.8}
 FRONT = {"color": BLUE, "linewidth": 2.0, "zorder": 5}

@@ -9,8 +9,9 @@ from typing import Any
 
 from lfads_tf2.autolfads.config import SearchConfig, SearchOptions, checked, option_problem
 from lfads_tf2.autolfads.searched import number, searchable, searched_from
+from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import declared
-from lfads_tf2.settings import SettingsError, from_mapping
+from lfads_tf2.settings.combination import from_mapping
 
 DECIDED_BY_DATA = {
     "model.encod_data_dim": "encoded channels",

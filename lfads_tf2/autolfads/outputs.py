@@ -11,15 +11,16 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2 import model_io, results
 from lfads_tf2.autolfads.population import Population
 from lfads_tf2.autolfads.slot import Snapshot, new_model
 from lfads_tf2.data import resolve
-from lfads_tf2.devices import Device
 from lfads_tf2.files import atomic_path, write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, crop_channels, named_outputs
-from lfads_tf2.settings import to_json
+from lfads_tf2.program import model_files as model_io
+from lfads_tf2.program import results
+from lfads_tf2.program.devices import Device
+from lfads_tf2.settings.combination import to_json
 from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import Session, Trials
 

@@ -14,6 +14,7 @@ from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.generations import Generation, Succession, next_boundary
 from lfads_tf2.autolfads.records import Records, score_from
 from lfads_tf2.autolfads.searched import coerced
+from lfads_tf2.errors import LFADSError
 
 log = logging.getLogger("lfads_tf2")
 
@@ -21,7 +22,7 @@ log = logging.getLogger("lfads_tf2")
 MOST_AHEAD = 2
 
 
-class SearchFailed(RuntimeError):
+class SearchFailed(LFADSError, RuntimeError):
     """A search that cannot go on; the message says why and what to do."""
 
 

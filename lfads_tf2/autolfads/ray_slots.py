@@ -32,8 +32,8 @@ class RemoteSlot:
     """What runs in a Ray actor: a ``Slot``, compiled once for all the workers that it trains."""
 
     def __init__(self, search: Search, sessions: list[Session]):
-        from lfads_tf2 import devices
         from lfads_tf2.autolfads.slot import Slot
+        from lfads_tf2.program import devices
 
         options = search.options
         settings = {"device": "/gpu:0" if options.gpu else "/cpu:0", "num_threads": max(1, int(options.cpu))}

@@ -128,7 +128,7 @@ def _executor(mode: str, search: Search, sessions: list[Session], ray_address: s
         )
     if (mode == "ray" or ray_address) and not ray_is_there():
         raise SearchFailed("--population_mode=ray needs Ray, which is not installed: pip install lfads-tf2[ray]")
-    from lfads_tf2 import devices
+    from lfads_tf2.program import devices
 
     if mode == "ray" or ray_address or (mode == "auto" and ray_is_there()):
         from lfads_tf2.autolfads.ray_slots import RayExecutor

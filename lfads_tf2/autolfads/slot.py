@@ -17,9 +17,9 @@ from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.population import Done, Task
 from lfads_tf2.data import resolve
 from lfads_tf2.data.batches import epoch_batches, validation_batches
-from lfads_tf2.devices import Device
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.program.devices import Device
 from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, Epochs
 from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import Dials, ModelSpec, Session

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lfads_tf2.errors import LFADSError
+
 MOST_SHOWN = 20
 
 
-class DataError(ValueError):
+class DataError(LFADSError, ValueError):
     """The data cannot be used. ``problems`` holds one sentence for each thing to put right."""
 
     def __init__(self, problems: Iterable[str]) -> None:

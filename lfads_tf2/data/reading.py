@@ -25,9 +25,9 @@ from lfads_tf2.data.extras import (
 from lfads_tf2.data.finding import find_sessions, looks_like_hdf5
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
 from lfads_tf2.data.targets import Parts, check_parts, is_benchmark, joined, read_parts, target_of
+from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
-from lfads_tf2.plugins import DISTRIBUTION_MEMBERS, load_class
-from lfads_tf2.settings import SettingsError
+from lfads_tf2.settings.plugins import DISTRIBUTION_MEMBERS, load_class
 from lfads_tf2.types import Session, Trials
 
 _log = logging.getLogger("lfads_tf2")

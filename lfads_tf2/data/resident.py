@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2.model.lfads import Batch
-from lfads_tf2.types import Trials
+from lfads_tf2.types import Batch, Trials
 
 
 class ResidentTrials(tf.Module):

@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from lfads_tf2.data import storage
 from lfads_tf2.data.resident import ResidentTrials, with_target
-from lfads_tf2.model.lfads import Batch
-from lfads_tf2.types import ModelSpec, Trials
+from lfads_tf2.types import Batch, ModelSpec, Trials
 
 BATCHES_AHEAD = 4
 # Pages of the mapped file that were used are given back after so many batches: the system maps far more around each

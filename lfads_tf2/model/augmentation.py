@@ -1,11 +1,13 @@
-"""What augmentations do to a batch once everything random has been drawn. See ``lfads_tf2.augment`` for their order."""
+"""What augmentations do to a batch once everything random has been drawn.
+
+``lfads_tf2.training.augmentations`` has their order and their draws.
+"""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from lfads_tf2.model.lfads import Batch
-from lfads_tf2.types import ModelSpec
+from lfads_tf2.types import Batch, ModelSpec
 
 
 def encoded_channels(spec: ModelSpec, session):

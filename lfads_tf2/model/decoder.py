@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.affine import FactorMap, Linear, WeightInit, project
+from lfads_tf2.model.loops import DecoderOutputs
 from lfads_tf2.model.scans import gru_scan
-from lfads_tf2.types import DecoderOutputs
 
 
 class RecurrentCell(keras.layers.Layer):

@@ -14,42 +14,11 @@ import tensorflow as tf
 from lfads_tf2.model.affine import Linear, WeightInit, make_read_in, project
 from lfads_tf2.model.decoder import Controller, Generator
 from lfads_tf2.model.encoder import BidirectionalEncoder
-from lfads_tf2.model.observation_own import make_observation
-from lfads_tf2.model.priors import InitialConditionPrior
-from lfads_tf2.model.priors_more import make_co_prior, normal_to_student_t
+from lfads_tf2.model.gamma import make_observation
+from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs
+from lfads_tf2.model.priors import InitialConditionPrior, make_co_prior, normal_to_student_t
 from lfads_tf2.model.scans import decoder_scan
-from lfads_tf2.types import DecoderInputs, DecoderOutputs, ModelSpec
-
-
-class Batch(NamedTuple):
-    """Trials of one session, time-major."""
-
-    data: tf.Tensor  # T x B x D float32, padded to the widest session: what the encoders read
-    ext_input: tf.Tensor | None  # T x B x I
-    session: tf.Tensor  # scalar int32, index of the session
-    target: tf.Tensor | None = None  # T' x B x D' float32, what is reconstructed, from the first bin on; None: the data
-    counted: tf.Tensor | None = None  # T' x B x D', weight of each entry in the cost; None: all count
-    flow: tf.Tensor | None = None  # T' x B x D', share of each entry's cost that sends a gradient; None: all do
-    apart: tf.Tensor | None = None  # T' x B x D', weight of each entry that is held out and scored apart; None: none
-    trials: tf.Tensor | None = None  # B int32, each trial's number within its session and half
-
-
-class Masks(NamedTuple):
-    """Dropout masks, scaled by 1/keep_prob; None everywhere without dropout."""
-
-    data: tf.Tensor | None = None  # T x B x D
-    ext_input: tf.Tensor | None = None  # T x B x I
-    ic_code: tf.Tensor | None = None  # B x 2E
-    con_code: tf.Tensor | None = None  # T x B x (2C, or C if causal), encoded part of the controller's input
-    feedback: tf.Tensor | None = None  # T x B x F (D for rates)
-    gen_out: tf.Tensor | None = None  # T x B x G
-
-
-class Noise(NamedTuple):
-    """Standard normal draws behind the posterior samples; zeros give the means."""
-
-    g0: tf.Tensor | None  # B x Z
-    co: tf.Tensor | None  # T x B x U
+from lfads_tf2.types import Batch, Masks, ModelSpec, Noise
 
 
 class Encoding(NamedTuple):

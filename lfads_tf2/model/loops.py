@@ -12,7 +12,44 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from lfads_tf2.model.gru import gru_step, gru_step_grad
-from lfads_tf2.types import DecoderInputs, DecoderOutputs
+
+
+class DecoderInputs(NamedTuple):
+    """All that the scan needs. Masks are scaled by 1/keep; None means no dropout."""
+
+    con_x_gates: tf.Tensor  # T x B x 2K, encoded part of the controller's input pre-activations, biases included
+    con_x_candidate: tf.Tensor  # T x B x K
+    con_h0: tf.Tensor  # B x K
+    con_w_gates: tf.Tensor  # K x 2K
+    con_w_candidate: tf.Tensor  # K x K
+    fb_w_gates: tf.Tensor | None  # F x 2K, weights of the feedback; None: no feedback
+    fb_w_candidate: tf.Tensor | None  # F x K
+    fb_mask: tf.Tensor | None  # T x B x F
+    w_mean: tf.Tensor  # K x U
+    b_mean: tf.Tensor  # 1 x U
+    w_logvar: tf.Tensor  # K x U
+    b_logvar: tf.Tensor  # 1 x U
+    noise: tf.Tensor  # T x B x U, standard normal; zero for means
+    gen_x_gates: tf.Tensor  # T x B x 2G or 1 x 1 x 2G, biases and injected external inputs
+    gen_x_candidate: tf.Tensor  # T x B x G or 1 x 1 x G
+    gen_u_w_gates: tf.Tensor  # U x 2G
+    gen_u_w_candidate: tf.Tensor  # U x G
+    gen_h0: tf.Tensor  # B x G
+    gen_w_gates: tf.Tensor  # G x 2G
+    gen_w_candidate: tf.Tensor  # G x G
+    gen_mask: tf.Tensor | None  # T x B x G
+    fac_w: tf.Tensor  # G x F, unit columns
+
+
+class DecoderOutputs(NamedTuple):
+    """Time-major; the controller's four are None without a controller."""
+
+    con_states: tf.Tensor | None  # T x B x K
+    co_mean: tf.Tensor | None  # T x B x U
+    co_logvar: tf.Tensor | None  # T x B x U
+    u: tf.Tensor | None  # T x B x U, what entered the generator
+    gen_states: tf.Tensor  # T x B x G
+    factors: tf.Tensor  # T x B x F
 
 
 class GruScan(NamedTuple):

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from lfads_tf2 import native as compiled
 from lfads_tf2.model import loops
-from lfads_tf2.types import DecoderInputs, DecoderOutputs
+from lfads_tf2.model import native as compiled
+from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs
 
 # The order in which the kernels take their inputs.
 _WEIGHTS = [

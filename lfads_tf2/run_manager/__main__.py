@@ -6,10 +6,10 @@ import argparse
 import logging
 import sys
 
-from lfads_tf2.run_manager.commands import ProgramNotFound
-from lfads_tf2.run_manager.progress_table import format_table, run_row
-from lfads_tf2.run_manager.queue import QueueError, find_run_folders, run_folders
-from lfads_tf2.run_manager.stages import DONE
+from lfads_tf2.run_manager.queue.commands import ProgramNotFound
+from lfads_tf2.run_manager.queue.progress_table import format_table, run_row
+from lfads_tf2.run_manager.queue.runs import QueueError, find_run_folders, run_folders
+from lfads_tf2.run_manager.queue.stages import DONE
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import write_text
-from lfads_tf2.run_manager import scripts
-from lfads_tf2.run_manager.datasets import DatasetCollection
-from lfads_tf2.run_manager.param_values import ParamError
-from lfads_tf2.run_manager.params import RunParams
+from lfads_tf2.run_manager.params.run_params import RunParams
+from lfads_tf2.run_manager.params.values import ParamError
+from lfads_tf2.run_manager.queue import scripts
+from lfads_tf2.run_manager.recordings.datasets import DatasetCollection
+from lfads_tf2.run_manager.results.summary import overview, summary_text
 from lfads_tf2.run_manager.run import Run, RunSpec
-from lfads_tf2.run_manager.summary import overview, summary_text
 
 log = logging.getLogger("lfads_tf2")
 DEFAULT_VERSION = 20171107
 
 
-class CollectionError(ValueError):
+class CollectionError(LFADSError, ValueError):
     """A run collection that cannot do what is asked; the message says why and what to do."""
 
 
@@ -142,7 +143,7 @@ class RunCollection:
 
         Raises:
             CollectionError: there are no RunSpecs or no parameters.
-            PrepareError, SessionDataError, AlignmentError: see :func:`lfads_tf2.run_manager.prepare.prepare_run`.
+            PrepareError, SessionDataError, AlignmentError: see ``preparation.prepare.prepare_run``.
         """
         if not self.runs.size:
             what = "parameters (add_params)" if self.run_specs else "RunSpecs (add_run_spec)"
@@ -174,8 +175,8 @@ class RunCollection:
         return scripts.write_tensorboard_script(self)
 
     def run(self, **options: Any) -> list[Any]:
-        """Trains and reads out all runs that are not done; see :func:`lfads_tf2.run_manager.queue.run_folders`."""
-        from lfads_tf2.run_manager.queue import run_folders
+        """Trains and reads out all runs that are not done; see :func:`lfads_tf2.run_manager.queue.runs.run_folders`."""
+        from lfads_tf2.run_manager.queue.runs import run_folders
 
         return run_folders([run.path for run in self.runs.ravel()], **options)
 
@@ -190,14 +191,14 @@ class RunCollection:
         return np.array(exist, bool).reshape(self.runs.shape)
 
     def compare(self, runs: Iterable[Run] | None = None):
-        """Fit and agreement with truth of all runs: see :func:`lfads_tf2.run_manager.compare.compare_runs`."""
-        from lfads_tf2.run_manager.compare import compare_runs
+        """Fit and agreement with truth of all runs: see :func:`lfads_tf2.run_manager.results.compare.compare_runs`."""
+        from lfads_tf2.run_manager.results.compare import compare_runs
 
         return compare_runs(list(self.runs.ravel()) if runs is None else list(runs))
 
     def export_results_to_h5(self, path: str | Path | None = None) -> Path:
         """All runs' posterior means, fit logs and trained parameters in one HDF5 file."""
-        from lfads_tf2.run_manager.export import export_runs
+        from lfads_tf2.run_manager.results.export import export_runs
 
         return export_runs(list(self.runs.ravel()), Path(path) if path else self.path / "results.h5")
 

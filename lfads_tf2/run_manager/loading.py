@@ -13,11 +13,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lfads_tf2.errors import LFADSError
+
 # Larger arrays stay in the file until trials are asked for.
 LAZY_BYTES = 64 * 2**20
 
 
-class LoadError(ValueError):
+class LoadError(LFADSError, ValueError):
     """A recording that cannot be read; the message says why and what to do."""
 
 

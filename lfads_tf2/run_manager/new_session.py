@@ -15,19 +15,20 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path, write_text
-from lfads_tf2.results import read_params, write_params
-from lfads_tf2.run_manager import load
-from lfads_tf2.run_manager.alignment import SMALLEST_MEAN
+from lfads_tf2.program.results import read_params, write_params
 from lfads_tf2.run_manager.loading import LoadError
-from lfads_tf2.settings import remembered
+from lfads_tf2.run_manager.preparation.alignment import SMALLEST_MEAN
+from lfads_tf2.run_manager.results import load
+from lfads_tf2.settings.combination import remembered
 
 READ_IN, READ_OUT = "LFADS_x_2_infac_", "LFADS_glm_fac_2_logrates_"
 # Small against the spread of averages of many trials, and enough to keep weights finite.
 RIDGE = 1e-3
 
 
-class NewSessionError(ValueError):
+class NewSessionError(LFADSError, ValueError):
     """A session that cannot be added; the message says why and what to do."""
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lfads_tf2.run_manager import alignment as alignments
-from lfads_tf2.run_manager.datasets import Dataset, DatasetCollection, DatasetError
-from lfads_tf2.run_manager.param_values import ParamError
-from lfads_tf2.run_manager.params import RunParams
-from lfads_tf2.run_manager.results_mixin import ResultsOfRun
-from lfads_tf2.run_manager.session_data import Rebinning, SessionData, blocks
+from lfads_tf2.run_manager.params.run_params import RunParams
+from lfads_tf2.run_manager.params.values import ParamError
+from lfads_tf2.run_manager.preparation import alignment as alignments
+from lfads_tf2.run_manager.recordings.datasets import Dataset, DatasetCollection, DatasetError
+from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, blocks
+from lfads_tf2.run_manager.results.results_of_run import ResultsOfRun
 
 if TYPE_CHECKING:
     from lfads_tf2.run_manager.collection import RunCollection
@@ -137,7 +137,7 @@ class Run(ResultsOfRun):
 
     def prepare_for_lfads(self, regenerate: bool = False) -> None:
         """Writes this run's input files. See RunCollection.prepare_for_lfads."""
-        from lfads_tf2.run_manager.prepare import prepare_run
+        from lfads_tf2.run_manager.preparation.prepare import prepare_run
 
         prepare_run(self, regenerate)
 

@@ -9,12 +9,12 @@ import tensorflow as tf
 from lfads_tf2 import noise
 from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.data.streamed import StreamedTrials
-from lfads_tf2.model.lfads import LFADS, Batch
+from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import Costs, ramps
 from lfads_tf2.training import replicas
 from lfads_tf2.training.optimizer import Adam, clip_gradients
 from lfads_tf2.training.steps import Steps
-from lfads_tf2.types import Dials
+from lfads_tf2.types import Batch, Dials
 
 # An epoch stops after so many steps in a row whose cost or gradients are not finite.
 BAD_STEPS_IN_A_ROW = 5

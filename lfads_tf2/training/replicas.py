@@ -10,7 +10,7 @@ import contextlib
 
 import tensorflow as tf
 
-from lfads_tf2.model.lfads import Batch, Masks, Noise
+from lfads_tf2.types import Batch, Masks, Noise
 
 
 def strategy_for(num_gpus: int) -> tf.distribute.Strategy | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from lfads_tf2 import noise
-from lfads_tf2.augment import Augmenter
-from lfads_tf2.model.lfads import LFADS, Batch, Masks, Noise
+from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import Costs, costs, ramps, scaled_by, trial_terms
-from lfads_tf2.types import Dials
+from lfads_tf2.training.augmentations import Augmenter
+from lfads_tf2.types import Batch, Dials, Masks, Noise
 
 
 class Steps(tf.Module):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from lfads_tf2.data.batches import epoch_batches, validation_batches
 from lfads_tf2.data.streamed import place
+from lfads_tf2.errors import LFADSError
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.objective import Costs
@@ -39,7 +40,7 @@ EPOCHS_BETWEEN_R2 = 10
 ROLLBACK_FACTOR = 0.5
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(LFADSError, RuntimeError):
     """Training could not go on; the message says why and what to try."""
 
 

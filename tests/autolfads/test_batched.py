@@ -9,13 +9,13 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from lfads_tf2 import native
 from lfads_tf2.autolfads.batched import BatchedExecutor
 from lfads_tf2.autolfads.config import config_from, with_data
 from lfads_tf2.autolfads.population import Population, SearchFailed
 from lfads_tf2.autolfads.records import Records, read_fit_log
 from lfads_tf2.autolfads.slot import SerialExecutor, Slot, Snapshot
-from lfads_tf2.devices import Device
+from lfads_tf2.model import native
+from lfads_tf2.program.devices import Device
 
 from .test_slot import CPU, HPS, MODEL, data, search_of, task  # noqa: F401
 

@@ -10,7 +10,7 @@ import yaml
 
 from lfads_tf2.autolfads.config import config_from, with_data
 from lfads_tf2.autolfads.files import preset_names, read_config, read_preset
-from lfads_tf2.settings import SettingsError
+from lfads_tf2.errors import SettingsError
 
 RANGE = {"min": 0.1, "max": 1.0}
 

@@ -23,7 +23,7 @@ from lfads_tf2.autolfads.population import Population, SearchFailed
 from lfads_tf2.autolfads.records import read_fit_log
 from lfads_tf2.autolfads.run import run_search
 from lfads_tf2.data import DataError
-from lfads_tf2.settings import SettingsError
+from lfads_tf2.errors import SettingsError
 
 from .test_config import NEUROCAAS
 from .test_slot import HPS, MODEL

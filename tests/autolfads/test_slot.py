@@ -13,9 +13,9 @@ from lfads_tf2.autolfads.population import Population, Task
 from lfads_tf2.autolfads.records import Records, read_fit_log
 from lfads_tf2.autolfads.slot import SerialExecutor, Slot, Snapshot
 from lfads_tf2.data import read_sessions, resolve
-from lfads_tf2.devices import Device
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.program.devices import Device
 from lfads_tf2.training.fit_log import read
 from lfads_tf2.training.trainer import Trainer
 

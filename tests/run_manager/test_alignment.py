@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.linalg import subspace_angles
 
-from lfads_tf2.plot_parts import save
-from lfads_tf2.run_manager import alignment as al
-from lfads_tf2.run_manager.alignment_figure import alignment_figure
-from lfads_tf2.run_manager.ridge import LAMBDAS, ridge_cv
+from lfads_tf2.figures.drawing import save
+from lfads_tf2.metrics.ridge import LAMBDAS, ridge_cv
+from lfads_tf2.run_manager.preparation import alignment as al
+from lfads_tf2.run_manager.preparation.alignment_figure import alignment_figure
 
 FACTORS = 3
 

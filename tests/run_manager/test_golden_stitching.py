@@ -11,7 +11,7 @@ from lfads_tf2.data import read_sessions
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.run_manager import Dataset, DatasetCollection, Run, RunCollection, RunParams, RunSpec
-from lfads_tf2.run_manager.alignment import Alignment
+from lfads_tf2.run_manager.preparation.alignment import Alignment
 
 
 def test_prepared_files_give_the_originals_maps_and_data(tmp_path):

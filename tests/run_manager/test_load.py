@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from lfads_tf2.results import runs_path, write_params, write_runs
+from lfads_tf2.program.results import runs_path, write_params, write_runs
 from lfads_tf2.run_manager import RunFolder
 from lfads_tf2.run_manager.loading import LoadError
 

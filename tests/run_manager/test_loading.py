@@ -11,9 +11,9 @@ import pytest
 from scipy.io import savemat
 
 from lfads_tf2.run_manager import Dataset, DatasetCollection, RunParams, loading
-from lfads_tf2.run_manager.datasets import DatasetError
 from lfads_tf2.run_manager.loading import LoadError, counts_from_spike_times, load_file, load_nwb
-from lfads_tf2.run_manager.session_data import blocks
+from lfads_tf2.run_manager.recordings.datasets import DatasetError
+from lfads_tf2.run_manager.recordings.session_data import blocks
 
 from .small_sessions import datasets
 from .test_prepared_files import write_mat73

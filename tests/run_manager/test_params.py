@@ -8,10 +8,10 @@ import random
 import numpy as np
 import pytest
 
-from lfads_tf2.run_manager.matlab_hash import Typed, short_hash
-from lfads_tf2.run_manager.param_fields import param
-from lfads_tf2.run_manager.param_values import ParamError
-from lfads_tf2.run_manager.params import RunParams
+from lfads_tf2.run_manager.params.fields import param
+from lfads_tf2.run_manager.params.matlab_hash import Typed, short_hash
+from lfads_tf2.run_manager.params.run_params import RunParams
+from lfads_tf2.run_manager.params.values import ParamError
 
 A = {
     "c_factors_dim": 8, "c_ic_enc_dim": 64, "c_gen_dim": 64, "c_co_dim": 0, "c_batch_size": 150,

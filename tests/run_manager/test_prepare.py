@@ -14,8 +14,8 @@ from lfads_tf2.data import read_sessions
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.run_manager import Dataset, DatasetCollection, Run, RunCollection, RunParams, RunSpec
 from lfads_tf2.run_manager.collection import CollectionError
-from lfads_tf2.run_manager.prepare import PrepareError, split
-from lfads_tf2.run_manager.session_data import Rebinning, SessionData, SessionDataError
+from lfads_tf2.run_manager.preparation.prepare import PrepareError, split
+from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, SessionDataError
 
 from .small_sessions import SMALL, collection, datasets, session
 

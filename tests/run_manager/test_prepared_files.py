@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from lfads_tf2.run_manager import Dataset, DatasetCollection, RunCollection, RunParams, RunSpec, prepare
-from lfads_tf2.run_manager.input_info import read_input_info
-from lfads_tf2.run_manager.prepare import link
+from lfads_tf2.run_manager import Dataset, DatasetCollection, RunCollection, RunParams, RunSpec
+from lfads_tf2.run_manager.preparation import prepare
+from lfads_tf2.run_manager.preparation.prepare import link
+from lfads_tf2.run_manager.recordings.input_info import read_input_info
 
 from .small_sessions import collection, session
 
@@ -92,7 +93,7 @@ class Counted:
 
 
 def test_preparation_streams(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfads_tf2.run_manager.session_data.BLOCK_BYTES", 2**20)
+    monkeypatch.setattr("lfads_tf2.run_manager.recordings.session_data.BLOCK_BYTES", 2**20)
     sessions = DatasetCollection("here", "toy")
     Dataset(sessions, "day1.mat", data={"counts": Counted()})
     runs = RunCollection(tmp_path, "g", sessions)

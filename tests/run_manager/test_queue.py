@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from lfads_tf2.run_manager import RunParams, stages
+from lfads_tf2.run_manager import RunParams
 from lfads_tf2.run_manager.__main__ import main
-from lfads_tf2.run_manager.progress_table import format_table, run_row
-from lfads_tf2.run_manager.queue import QueueError, run_folders
+from lfads_tf2.run_manager.queue import stages
+from lfads_tf2.run_manager.queue.progress_table import format_table, run_row
+from lfads_tf2.run_manager.queue.runs import QueueError, run_folders
 
 from .small_sessions import SMALL, collection
 

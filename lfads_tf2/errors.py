@@ -1,0 +1,15 @@
+"""What every error of the package derives from, so that one ``except`` can tell a refusal from a fault in the code."""
+
+from __future__ import annotations
+
+
+class LFADSError(Exception):
+    """Something that the package refuses or cannot do; the message says what, why and what to do."""
+
+
+class SettingsError(LFADSError, ValueError):
+    """Hyperparameters that cannot be used; the message lists every problem."""
+
+    def __init__(self, found: list[str]):
+        super().__init__("\n".join(found))
+        self.problems = found

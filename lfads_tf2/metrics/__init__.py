@@ -1,0 +1,1 @@
+"""How good rates are: against the truth, against spikes, as the Neural Latents Benchmark scores them."""

@@ -1,0 +1,1 @@
+"""What a command runs: the kinds, devices, model files, result files and the screen."""

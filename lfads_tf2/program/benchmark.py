@@ -1,0 +1,198 @@
+"""What a training step and posterior averaging cost here, against the machine's own matrix-product peak."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+
+import numpy as np
+
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.types import ModelSpec, SessionShape, Trials
+
+LARGE = {
+    "batch_size": 128, "gen_dim": 200, "ic_enc_dim": 128, "ci_enc_dim": 128, "con_dim": 128, "ic_dim": 64,
+    "factors_dim": 20, "co_dim": 1, "keep_prob": 0.95,
+}  # fmt: skip
+SMALL = {"batch_size": 150, "gen_dim": 64, "ic_enc_dim": 64, "ic_dim": 64, "factors_dim": 8, "co_dim": 0}
+# Hyperparameters, bins, channels of each session.
+SHAPES = {
+    "S": (SMALL, 100, [30]),
+    "L": (LARGE, 100, [50]),
+    "LL": (LARGE, 500, [50]),
+    "L256": (LARGE | {"batch_size": 256}, 100, [50]),
+    "L1024": (LARGE | {"batch_size": 1024}, 100, [50]),
+    "M1": (LARGE, 100, [30]),
+    "M40": (LARGE, 100, [25 + n % 11 for n in range(40)]),
+    "P": (LARGE, 100, [50]),  # posterior averaging instead of training
+}
+POSTERIOR_TRIALS, POSTERIOR_SAMPLES = 128, 50
+
+
+def flop_per_step(hp: HyperParameters, bins: int, channels: int) -> int:
+    """Floating-point operations of a training step's matrix products: forward, and twice that backward."""
+    gru = 3  # a GRU's matrices, as multiples of its units
+    products = 0
+    if hp.ic_dim:
+        products += 2 * gru * hp.ic_enc_dim * (channels + hp.ic_enc_dim)
+    if hp.co_dim:
+        products += 2 * gru * hp.ci_enc_dim * (channels + hp.ci_enc_dim)
+        products += gru * hp.con_dim * (2 * hp.ci_enc_dim + hp.factors_dim + hp.con_dim) + 2 * hp.con_dim * hp.co_dim
+    products += gru * hp.gen_dim * (hp.co_dim + hp.gen_dim) + hp.gen_dim * hp.factors_dim + hp.factors_dim * channels
+    return 3 * 2 * products * bins * hp.batch_size
+
+
+def matrix_peak(tf) -> float:
+    """Largest rate of a float32 matrix product with this process's threads, operations a second."""
+    a = tf.random.normal([2048, 2048])
+    rates = []
+    for _ in range(12):
+        start = time.perf_counter()
+        tf.matmul(a, a).numpy()
+        rates.append(2 * 2048**3 / (time.perf_counter() - start))
+    return max(rates)
+
+
+def measure(shape: str, steps: int, plain: bool, threads: int) -> dict:
+    """One shape's figures.
+
+    Args:
+        shape: a name in SHAPES.
+        steps: training steps that are timed, after three that are not.
+        plain: without the compiled kernels.
+        threads: CPU threads; 0: all cores.
+    """
+    if plain:
+        os.environ["LFADS_NATIVE"] = "0"
+    import tensorflow as tf
+
+    from lfads_tf2.program import devices
+
+    settings, bins, channels = SHAPES[shape]
+    hp = HyperParameters(**settings, num_threads=threads)
+    device = devices.configure(hp)
+    spec = ModelSpec(hp, bins, tuple(SessionShape(f"s{i}", n) for i, n in enumerate(channels)))
+    with tf.device(device.name):
+        result = {"shape": shape, "native_kernels": device.native, "peak_flop_per_second": matrix_peak(tf)}
+        result |= _posterior(spec, device) if shape == "P" else _training(spec, device, steps)
+    if "flop_per_step" in result:
+        rate = result["flop_per_step"] / result["step_seconds_median"]
+        result["fraction_of_peak"] = rate / result["peak_flop_per_second"]
+    # Kilobytes on Linux.
+    result["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return result
+
+
+def _counts(trials: int, bins: int, channels: int) -> Trials:
+    return Trials(np.random.default_rng(0).poisson(0.2, (trials, bins, channels)).astype(np.uint8))
+
+
+def _training(spec: ModelSpec, device, steps: int) -> dict:
+    import tensorflow as tf
+
+    from lfads_tf2.data.resident import ResidentTrials
+    from lfads_tf2.model.lfads import LFADS
+    from lfads_tf2.training.epochs import Epochs
+    from lfads_tf2.training.optimizer import Adam, trainable_variables
+
+    hp = spec.hyperparameters
+    halves = [_counts(hp.batch_size, spec.num_steps, session.num_channels) for session in spec.sessions]
+    start = time.perf_counter()
+    model = LFADS(spec, native=device.native)
+    optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
+    epochs = Epochs(model, optimizer, ResidentTrials(halves, spec.max_channels, 0), None, 1, device.xla)
+    batch = tf.constant(np.arange(hp.batch_size, dtype=np.int32)[None])
+
+    def step(index: int) -> float:
+        begin = time.perf_counter()
+        epochs.train(tf.constant([index % len(halves)], tf.int32), batch).costs.total.numpy()
+        return time.perf_counter() - begin
+
+    step(0)
+    before_first_step = time.perf_counter() - start
+    times = [step(n) for n in range(steps + 3)][3:]
+    median = float(np.median(times))
+    return {
+        "step_seconds_median": median,
+        "step_seconds_quartiles": [float(q) for q in np.percentile(times, [25, 75])],
+        "trials_per_second": hp.batch_size / median,
+        "flop_per_step": flop_per_step(hp, spec.num_steps, spec.max_channels),
+        "seconds_before_first_step": before_first_step,
+        "training_traces": epochs.traces["train"],
+    }
+
+
+def _posterior(spec: ModelSpec, device) -> dict:
+    from lfads_tf2.inference import Inference
+    from lfads_tf2.model.lfads import LFADS
+
+    run = Inference(LFADS(spec, native=device.native, for_training=False), 0, 0)
+    data = _counts(POSTERIOR_TRIALS, spec.num_steps, spec.max_channels)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        run.posterior_average(0, data, POSTERIOR_SAMPLES)
+        seconds.append(time.perf_counter() - start)
+    best = min(seconds[1:])
+    return {
+        "posterior_seconds": best,
+        "posterior_first_seconds": seconds[0],
+        "posterior_samples_per_second": POSTERIOR_TRIALS * POSTERIOR_SAMPLES / best,
+    }
+
+
+def measure_population(shape: str, members: int, steps: int, plain: bool, threads: int) -> dict:
+    """A step of several models in one program against their steps one after the other, in turns in one process.
+
+    Args:
+        shape: a name in SHAPES, of one session.
+        members: models.
+        steps: rounds that are timed, after one that is not.
+        plain, threads: as in ``measure``.
+    """
+    if plain:
+        os.environ["LFADS_NATIVE"] = "0"
+    import tensorflow as tf
+
+    from lfads_tf2.autolfads.batched import BatchedExecutor
+    from lfads_tf2.autolfads.config import config_from, with_data
+    from lfads_tf2.autolfads.population import Task
+    from lfads_tf2.program import devices
+    from lfads_tf2.types import Session
+
+    settings, bins, channels = SHAPES[shape]
+    rates = {"learning_rate_init": {"min": 1e-5, "max": 1e-2}, "dropout_rate": {"min": 0, "max": 0.6}}
+    content = settings | {"num_threads": threads, "pbt": {"num_workers": members, "hps": rates}}
+    search = with_data(config_from(content, "benchmark"), bins, channels[0], 1)
+    device = devices.configure(search.hyperparameters)
+    trials = _counts(settings["batch_size"], bins, channels[0])
+    together = BatchedExecutor(search, [Session("s", "", trials, trials)], device)
+    alone = together.slot
+    tasks = [Task(n, n, 0, 1, {"learning_rate_init": 1e-3, "keep_prob": 0.95}, None) for n in range(members)]
+    rows = np.arange(settings["batch_size"], dtype=np.int32)[None]
+    one = tf.constant([0]), tf.constant(rows)
+    every = tf.zeros([members, 1], tf.int32), tf.constant(np.stack([rows] * members))
+    result = {"shape": shape, "members": members, "native_kernels": device.native}
+    with tf.device(device.name):
+        population, _ = together.enter(tasks)
+        alone.enter(tasks[0])
+
+        def in_one() -> None:
+            together.epochs.train(population, *every)[1].costs.total.numpy()
+
+        def one_after_the_other() -> None:
+            for _ in tasks:
+                alone.epochs.train(*one).costs.total.numpy()
+
+        for name, run in (("in_one", in_one), ("one_after_the_other", one_after_the_other)):
+            result[f"{name}_first_seconds"] = _seconds(run)
+        pairs = [(_seconds(in_one), _seconds(one_after_the_other)) for _ in range(steps)]
+    batched, separate = (float(np.median(times)) for times in zip(*pairs, strict=True))
+    return result | {"in_one_seconds": batched, "one_after_the_other_seconds": separate, "gain": separate / batched}
+
+
+def _seconds(run) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

@@ -1,0 +1,71 @@
+"""Where TensorFlow runs: device, memory growth, threads, and whether XLA pays."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.model import native as kernels
+
+log = logging.getLogger("lfads_tf2")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Device(NamedTuple):
+    """Where and how a command computes."""
+
+    name: str  # for tf.device
+    native: bool  # the loops over time run in the compiled CPU kernels
+    xla: bool  # the training step is compiled with XLA
+    num_gpus: int  # GPUs that share each training batch; 0 or 1: nothing is shared
+
+
+def configure(hp: HyperParameters) -> Device:
+    """Sets threads and memory growth, and says where and how to run.
+
+    Must come before TensorFlow's first operation. A device that is not there falls back to the CPU with one line.
+    """
+    name = _device_name(hp)
+    # XLA fuses away a GPU's many launches; a CPU's products are slower in it.
+    xla = hp.jit_compile == "true" or (hp.jit_compile == "auto" and "gpu" in name)
+    native = "cpu" in name and not xla and kernels.available()
+    threads = hp.num_threads or usable_cores()
+    within = threads
+    if not native and not xla:
+        # TensorFlow's graph optimiser breaks on the loops over time at large sizes ("TmpVar").
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        if "cpu" in name:
+            # These loops are many small products: whole loops side by side gain more than products split over threads.
+            within = 1
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(within)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        log.debug("TensorFlow is already running; its threads stay as they are.")
+    return Device(name, native, xla, min(hp.num_gpus, len(tf.config.get_visible_devices("GPU"))))
+
+
+def _device_name(hp: HyperParameters) -> str:
+    wanted = hp.device.lower().lstrip("/").removeprefix("device:")
+    kind, _, index = wanted.partition(":")
+    gpus = tf.config.list_physical_devices("GPU")
+    if kind == "gpu":
+        number = int(index) if index.isdigit() else 0
+        chosen = gpus[number : number + hp.num_gpus]
+        if chosen:
+            if len(chosen) < hp.num_gpus:
+                log.info("--num_gpus=%d: only %d there from %s on.", hp.num_gpus, len(chosen), hp.device)
+            for gpu in chosen:
+                tf.config.experimental.set_memory_growth(gpu, hp.allow_gpu_growth)
+            tf.config.set_visible_devices(chosen, "GPU")
+            return "/gpu:0"
+        log.info("--device=%s is not there: running on the CPU.", hp.device)
+    return "/cpu:0"

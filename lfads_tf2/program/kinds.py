@@ -1,0 +1,261 @@
+"""The five kinds of command: what each reads, runs and leaves in the run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import secrets
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from lfads_tf2 import __version__
+from lfads_tf2.figures import trials as plots
+from lfads_tf2.figures.drawing import pixels
+from lfads_tf2.figures.report import MOST_SESSIONS, write_report
+from lfads_tf2.files import write_text
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.inference import Inference, session_results
+from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.model.affine import align
+from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.objective import UNITS
+from lfads_tf2.program import devices, results
+from lfads_tf2.program import model_files as model_io
+from lfads_tf2.program.model_building import RunError, model_spec
+from lfads_tf2.settings.combination import Remembered, to_json
+from lfads_tf2.training import checkpoints, fit_log, replicas
+from lfads_tf2.training.trainer import Trainer, TrainingFailed
+from lfads_tf2.types import ModelSpec, Session, Trials
+
+log = logging.getLogger("lfads_tf2")
+
+
+def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Trains in the run folder, afresh, from model_params_file, or from the checkpoint that is there."""
+    if hp.seed < 0:
+        hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
+    device = devices.configure(hp)
+    spec = model_spec(hp, sessions, memory, subset_allowed=False)
+    strategy = replicas.strategy_for(device.num_gpus)
+    with tf.device(device.name) if strategy is None else contextlib.nullcontext():
+        with replicas.scope(strategy):
+            model = _new_model(spec, sessions, device.native)
+        resumes = checkpoints.for_resume(Path(hp.lfads_save_dir)) is not None
+        if hp.model_params_file and not resumes:
+            _guarded(model_io.load_original, model, Path(hp.model_params_file))
+        folder = _make_folder(hp)
+        try:
+            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla, strategy=strategy)
+            _write_hyperparameters(folder, spec, sessions, trainer.step)
+            trainer.train()
+        except TrainingFailed as error:
+            raise RunError(str(error)) from error
+        if hp.report:
+            _example_figure(folder, model, sessions[0], trainer.step)
+    if hp.report:
+        _report(folder, hp, sessions, {})
+
+
+def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Averages posterior samples of every trial of every session."""
+    samples = hp.num_samples_posterior or hp.batch_size
+    _posterior(hp, sessions, memory, samples, lambda run, index, trials: run.posterior_average(index, trials, samples))
+
+
+def posterior_push_mean(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Pushes posterior means through the model for every trial of every session."""
+    _posterior(hp, sessions, memory, None, lambda run, index, trials: run.posterior_push_mean(index, trials))
+
+
+def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Draws batch_size samples from the prior, read out as the first session's channels."""
+    device = devices.configure(hp)
+    with tf.device(device.name):
+        model, loaded, order = _trained_model(hp, sessions, memory, device.native)
+        session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
+        if model.injects_ext_input:
+            rows = np.arange(hp.batch_size) % len(trials.data)
+            ext_input, source = (
+                trials.ext_input[rows][:, model.first_bin :],
+                f"first {len(set(rows))} training trials of {session.name}",
+            )
+            log.info("The external inputs of the samples are those of the %s.", source)
+        run = Inference(model, max(hp.seed, 0), loaded.step)
+        samples = run.prior_sample(order[session.name], hp.batch_size, ext_input)
+    path = results.runs_path(_make_folder(hp), hp.output_filename_stem, "prior_sample")
+    attributes = _attributes(hp, session, loaded.step, None) | {
+        "read_out_of_session": session.name,
+        "ext_input_from": source,
+    }
+    results.write_runs(path, session_results(model, session, samples), attributes)
+    log.info("Wrote %s", path)
+
+
+def write_model_params(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+    """Exports every variable under the original's name."""
+    device = devices.configure(hp)
+    with tf.device(device.name):
+        model, loaded, _ = _trained_model(hp, sessions, memory, device.native)
+        values = model_io.parameters(model, loaded)
+    path = results.write_params(results.params_path(_make_folder(hp), hp.output_filename_stem), values)
+    log.info("Wrote %d variables to %s", len(values), path)
+
+
+KINDS = {
+    "train": train,
+    "posterior_sample_and_average": posterior_sample_and_average,
+    "posterior_push_mean": posterior_push_mean,
+    "prior_sample": prior_sample,
+    "write_model_params": write_model_params,
+}
+
+
+def _posterior(hp, sessions, memory, samples, infer) -> None:
+    device = devices.configure(hp)
+    found = {}
+    with tf.device(device.name):
+        model, loaded, order = _trained_model(hp, sessions, memory, device.native)
+        folder = _make_folder(hp)
+        run = Inference(model, max(hp.seed, 0), loaded.step)
+        for number, session in enumerate(sessions):
+            found[session.name] = {}
+            for half in ("train", "valid"):
+                trials = getattr(session, half)
+                if trials is None:
+                    continue
+                trials = trials._replace(**{
+                    name: value[: hp.ps_nexamples_to_process]
+                    for name, value in trials._asdict().items() if value is not None
+                })  # fmt: skip
+                inferred = session_results(model, session, infer(run, order[session.name], trials))
+                path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
+                attributes = _attributes(hp, session, loaded.step, samples)
+                attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)
+                # The spread is for the figures: the file has the original's keys and no others.
+                results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
+                log.info("Wrote %s", path)
+                if hp.report and number < MOST_SESSIONS:
+                    found[session.name][half] = inferred
+    if hp.report:
+        _report(folder, hp, sessions, found)
+
+
+def _against_truth(session: Session, half: str, trials: Trials, inferred) -> dict[str, float]:
+    """How well the inferred rates match the truth, printed and stored where the truth is known."""
+    if trials.truth is None:
+        return {}
+    rates = inferred["output_dist_params"][..., : trials.truth.shape[2]]
+    values = {
+        "r2_truth": metrics.r2_truth(rates, trials.truth),
+        "r2_truth_channel_mean": metrics.r2_per_channel_mean(rates, trials.truth),
+        "correlation_truth": metrics.mean_channel_correlation(rates, trials.truth),
+    }
+    log.info("%s %s: R² of inferred against true rates %.4f", session.name, half, values["r2_truth"])
+    return values
+
+
+_UNITS = {
+    "gaussian": "units of the data: means, then variances",
+    "gamma": "units of the data: means, then ln alpha, then ln beta",
+    "zero_inflated_gamma": "units of the data: means, then logit q, then ln alpha, then ln beta",
+}
+
+
+def _attributes(hp: HyperParameters, session: Session, step: int, samples: int | None) -> dict[str, object]:
+    poisson = hp.output_dist == "poisson"
+    return {
+        "units": "spikes/bin" if poisson else _UNITS.get(hp.output_dist, "units of the data: means, then parameters"),
+        "kind": hp.kind,
+        "num_samples": samples,
+        "checkpoint_step": step,
+        "program": f"lfads_tf2 {__version__}",
+        "bin_width_ms": session.bin_width_ms,
+        "first_bin": hp.ic_enc_seq_len or None,
+    }
+
+
+def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
+    model = LFADS(spec, seed=spec.hyperparameters.seed, native=native)
+    by_name = {session.name: session for session in sessions}
+    if all(shape.name in by_name for shape in spec.sessions):
+        align(model.read_in, model.observation.mean_map, [by_name[shape.name] for shape in spec.sessions])
+    return model
+
+
+def _trained_model(hp, sessions, memory, native: bool) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
+    """A model with trained weights, what their file records, and the model's index of each session."""
+    spec = model_spec(hp, sessions, memory, subset_allowed=True)
+    model = LFADS(spec, native=native, for_training=False)
+    if hp.model_params_file:
+        path = Path(hp.model_params_file)
+        loaded = _guarded(model_io.load_original, model, path)
+    else:
+        try:
+            path = checkpoints.for_inference(Path(hp.lfads_save_dir), hp.checkpoint_pb_load_name)
+        except FileNotFoundError as error:
+            raise RunError(str(error)) from error
+        loaded = _guarded(model_io.load_checkpoint, model, path)
+    log.info("Using the weights of %s (step %d).", path, loaded.step)
+    names = [shape.name for shape in spec.sessions]
+    order = {s.name: names.index(s.name) if s.name in names else 0 for s in sessions}
+    return model, loaded, order
+
+
+def _guarded(load, model: LFADS, path: Path) -> model_io.Loaded:
+    try:
+        return load(model, path)
+    except (model_io.ModelFileError, OSError, tf.errors.OpError) as error:
+        raise RunError(str(error)) from error
+
+
+def _make_folder(hp: HyperParameters) -> Path:
+    folder = Path(hp.lfads_save_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--lfads_save_dir: cannot make the folder {folder}: {error.strerror}") from error
+    return folder
+
+
+def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session], step: int) -> None:
+    channels = {shape.name: shape.num_channels for shape in spec.sessions}
+    aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
+    encoded = {shape.name: shape.num_encoded for shape in spec.sessions if shape.num_encoded is not None}
+    text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps, encoded)
+    write_text(folder / f"hyperparameters-{step}.txt", text)
+
+
+def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:
+    """Puts three trials of the first session, as the model sees them now, into TensorBoard."""
+    trials = session.valid or session.train
+    trials = Trials(*(None if array is None else array[:3] for array in trials))
+    rates = Inference(model, 0, step).posterior_push_mean(0, trials)["output_dist_params"]
+    target = np.nan_to_num(trials.from_bin(model.first_bin).target)
+    channels, gaussian = target.shape[2], model.spec.hyperparameters.output_dist != "poisson"
+    figure = plots.trials_figure(target, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
+    writer = tf.summary.create_file_writer(str(folder / "lfads_log"))
+    with writer.as_default(step=step):
+        tf.summary.image("example/trials", pixels(figure)[None])
+    writer.close()
+
+
+def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict) -> None:
+    path = folder / f"{hp.csv_log}.csv"
+    log_columns = fit_log.read(path) if path.exists() else None
+    lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
+    if hp.ic_enc_seq_len:
+        sessions = [
+            s._replace(**{n: t and t.from_bin(hp.ic_enc_seq_len) for n, t in (("train", s.train), ("valid", s.valid))})
+            for s in sessions
+        ]
+    try:
+        chosen = checkpoints.step_of(lowest) if lowest else None
+        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce])
+    except Exception:
+        # The results are written; a figure that fails must not make the command fail.
+        log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")
+    else:
+        log.info("Wrote %d files to %s", len(written), folder / "report")

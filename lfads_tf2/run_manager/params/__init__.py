@@ -1,0 +1,1 @@
+"""Parameters of runs, their hashes and their command lines."""

@@ -1,0 +1,1 @@
+"""From recordings to the input files of a run: trials, halves, alignment."""

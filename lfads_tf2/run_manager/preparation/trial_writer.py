@@ -1,0 +1,99 @@
+"""Trials into the two halves of an HDF5 file, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lfads_tf2.run_manager.recordings.session_data import SessionDataError, blocks
+
+HALVES = ("train", "valid")
+CHUNK_BYTES = 2**20
+
+
+class TrialWriter:
+    """Writes arrays of trials as ``train_<key>`` and ``valid_<key>``, trials x bins x channels.
+
+    Args:
+        file: open for writing.
+        name: of the dataset, for messages.
+        num_trials: of the dataset.
+        halves: which trials are train and valid.
+    """
+
+    def __init__(self, file: h5py.File, name: str, num_trials: int, halves: dict[str, np.ndarray]):
+        self.file, self.name, self.halves = file, name, halves
+        self._is_valid = np.zeros(num_trials, bool)
+        self._is_valid[halves["valid"]] = True
+
+    def write(self, key: str, source: Any, transform: Callable[[np.ndarray], np.ndarray], counts: bool = False) -> None:
+        """Streams ``source`` (trials first) through ``transform`` into both halves.
+
+        Args:
+            counts: check for spike counts and store them as small integers; otherwise finite values as float32.
+
+        Raises:
+            SessionDataError: NaN, or something else than counts; names trial, channel and bin.
+        """
+        if not counts:
+            self._stream(key, source, transform, np.dtype(np.float32), self._finite)
+            return
+        # Nearly all counts fit into 16 bits; the rare others start anew with 64.
+        if not self._stream(key, source, transform, np.dtype(np.uint16), self._counts):
+            for half in HALVES:
+                self.file.pop(f"{half}_{key}", None)
+            self._stream(key, source, transform, np.dtype(np.int64), self._counts)
+
+    def _stream(self, key: str, source: Any, transform, dtype: np.dtype, check) -> bool:
+        """False when a value is too large for ``dtype``."""
+        done, stored = dict.fromkeys(HALVES, 0), {}
+        for start, block in blocks(source):
+            check(key, block, start)
+            binned = transform(block)
+            if dtype == np.uint16 and binned.max(initial=0) > np.iinfo(dtype).max:
+                return False
+            valid = self._is_valid[start : start + len(block)]
+            for half, rows in zip(HALVES, (~valid, valid), strict=True):
+                if half not in stored:
+                    stored[half] = self._create(f"{half}_{key}", len(self.halves[half]), binned.shape[1:], dtype)
+                part = np.ascontiguousarray(binned[rows], dtype=dtype)
+                if len(part):
+                    stored[half][done[half] : done[half] + len(part)] = part
+                done[half] += len(part)
+        return True
+
+    def _create(self, key: str, trials: int, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:
+        trial_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        rows = max(1, min(trials, CHUNK_BYTES // max(1, trial_bytes)))
+        return self.file.create_dataset(
+            key, (trials, *shape), dtype, chunks=(rows, *shape), compression="gzip", compression_opts=1, shuffle=True
+        )
+
+    def _finite(self, key: str, block: np.ndarray, start: int) -> None:
+        if np.asarray(block).dtype.kind == "f" and not np.isfinite(block).all():
+            self._refuse(key, block, start, ~np.isfinite(block), "NaN or infinity", "fill the gaps or leave trials out")
+
+    def _counts(self, key: str, block: np.ndarray, start: int) -> None:
+        kind = np.asarray(block).dtype.kind
+        if kind == "f":
+            self._finite("counts", block, start)
+            wrong = (block < 0) | (np.floor(block) != block)
+        elif kind == "i":
+            wrong = block < 0
+        elif kind in "ub":
+            return
+        else:
+            raise SessionDataError(f"{self.name}: counts must be numbers, got {np.asarray(block).dtype}")
+        if wrong.any():
+            advice = "give spike counts, or set c_output_dist to gaussian"
+            self._refuse("counts", block, start, wrong, "not a count", advice)
+
+    def _refuse(self, key: str, block, start: int, wrong: np.ndarray, what: str, advice: str) -> None:
+        trial, channel, time = np.argwhere(wrong)[0]
+        raise SessionDataError(
+            f"{self.name}: {key}: {what}: {block[trial, channel, time]} at trial {start + trial}, channel {channel}, "
+            f"bin {time} (counted from 0; {wrong.sum()} such near it); {advice}"
+        )

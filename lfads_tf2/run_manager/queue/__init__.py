@@ -1,0 +1,1 @@
+"""Prepared runs as processes: their commands, stages, order and progress."""

@@ -1,0 +1,1 @@
+"""The datasets of a collection and what their files hold."""

@@ -1,0 +1,1 @@
+"""Hyperparameters from flags, YAML, presets and run folders; the parts of a user's own that they name."""

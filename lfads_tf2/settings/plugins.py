@@ -1,0 +1,71 @@
+"""A user's own parts, named on the command line as ``module:Class``.
+
+The module is imported because the user asked for it by that flag; nothing else decides what code runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from lfads_tf2.errors import SettingsError
+from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
+
+# What each kind of class must have; docs/own_parts.md describes them.
+AUGMENTATION_MEMBERS = ("draw", "apply")
+DISTRIBUTION_MEMBERS = ("num_parameters", "data", "log_prob", "mean")
+CO_PRIOR_MEMBERS = ("log_prob", "sample")
+
+
+def is_plugin(name: str) -> bool:
+    """Whether a setting names a user's class."""
+    return ":" in name
+
+
+def load_class(reference: str, flag: str, members: tuple[str, ...]) -> type:
+    """The class that ``module:Class`` names; the module is looked for in the current folder too.
+
+    Args:
+        reference: as given.
+        flag: for messages.
+        members: methods and attributes that the class must have.
+
+    Raises:
+        SettingsError: the module cannot be imported, or has no such class, or that lacks a member.
+    """
+    module_name, _, class_name = reference.partition(":")
+    here, path = os.getcwd(), list(sys.path)
+    try:
+        sys.path.append(here)
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises
+        said = f"{type(error).__name__}: {error}"
+        raise SettingsError(
+            [f"--{flag}={reference}: cannot import {module_name} ({said}); looked in {here} and in the Python path"]
+        ) from error
+    finally:
+        sys.path[:] = path
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise SettingsError([f"--{flag}={reference}: {module.__file__} has no class {class_name}"])
+    missing = [member for member in members if not hasattr(found, member)]
+    if missing:
+        raise SettingsError(
+            [f"--{flag}={reference}: the class lacks {', '.join(missing)}; it needs {', '.join(members)}"]
+        )
+    return found
+
+
+def check(hp: HyperParameters) -> None:
+    """Loads every class that the settings name, so that a wrong one is refused before anything is written.
+
+    Raises:
+        SettingsError: see ``load_class``.
+    """
+    for name in augmentation_names(hp):
+        if is_plugin(name):
+            load_class(name, "augmentations", AUGMENTATION_MEMBERS)
+    for flag, members in (("output_dist", DISTRIBUTION_MEMBERS), ("co_prior", CO_PRIOR_MEMBERS)):
+        if is_plugin(getattr(hp, flag)):
+            load_class(getattr(hp, flag), flag, members)

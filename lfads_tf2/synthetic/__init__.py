@@ -1,0 +1,1 @@
+"""Synthetic spikes with known rates."""
