@@ -102,24 +102,26 @@ def export(run_folder: str | Path, to: str | Path) -> Path:
             observation model or read-out is a class of the user's own.
     """
     from lfads_tf2.program.results import params_path, read_params
-    from lfads_tf2.settings.combination import remembered
+    from lfads_tf2.settings import run_folder as records
 
     folder = Path(run_folder).expanduser()
-    memory, path = remembered(folder), params_path(folder, "")
-    if memory is None or not path.exists():
-        what = "hyperparameters-*.txt" if memory is None else path.name
+    record, path = records.read(folder), params_path(folder, "")
+    if record is None or not path.exists():
+        what = "hyperparameters-*.txt" if record is None else path.name
         raise OnlineError(f"{folder} has no {what}; train there and run lfads export-params, then export again")
     weights = read_params(path)
     _check_current(folder, int(weights.pop("LFADS_global_step:0", -1)))
     weights.pop("LFADS_learning_rate:0", None)
-    settings = {name: memory.values[name] for name in SETTINGS}
+    settings = {name: record.hyperparameters[name] for name in SETTINGS}
     if settings["output_dist"] not in OBSERVATIONS:
         raise OnlineError(
             f"--output_dist={settings['output_dist']} is a class of your own; streams know {', '.join(OBSERVATIONS)}"
         )
-    bins = int(memory.num_steps or 0) + int(settings["ic_enc_seq_len"])
+    bins = int(record.num_steps or 0) + int(settings["ic_enc_seq_len"])
     weights = {key: np.asarray(value, np.float32) for key, value in weights.items()}
-    return ExportedModel(weights, settings, memory.sessions, memory.encoded, bins).save(to)
+    sessions = {name: session.channels for name, session in record.sessions.items()}
+    encoded = {name: session.encoded for name, session in record.sessions.items()}
+    return ExportedModel(weights, settings, sessions, encoded, bins).save(to)
 
 
 def _check_current(folder: Path, step: int) -> None:
