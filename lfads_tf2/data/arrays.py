@@ -165,8 +165,13 @@ def _complain_of_values(file: SessionFile, key: str, not_finite: _Found) -> None
     if not_finite.number:
         file.complain(
             key,
-            f"NaN or infinity: {not_finite}; every bin needs a value: fill the gaps or leave these trials out "
-            "(--augmentations=selective_backprop takes NaN for entries that were not observed)",
+            f"NaN or infinity: {not_finite}; every bin needs a value: "
+            + (
+                "store 0 where there was no input"
+                if not_finite.axes[2] == "input"
+                else "fill the gaps or leave these trials out "
+                "(--augmentations=selective_backprop takes NaN for entries that were not observed)"
+            ),
         )
 
 
