@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lfads_tf2.run_manager.params.run_params import RunParams
 from lfads_tf2.run_manager.params.values import ParamError
 from lfads_tf2.run_manager.preparation import alignment as alignments
+from lfads_tf2.run_manager.preparation.prepare import prepare_run
+from lfads_tf2.run_manager.protocols import PlannedCollection
 from lfads_tf2.run_manager.recordings.datasets import Dataset, DatasetCollection, DatasetError
 from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, blocks
 from lfads_tf2.run_manager.results.results_of_run import ResultsOfRun
-
-if TYPE_CHECKING:
-    from lfads_tf2.run_manager.collection import RunCollection
 
 
 class Run(ResultsOfRun):
@@ -24,7 +23,7 @@ class Run(ResultsOfRun):
     Labs override ``generate_counts_for_dataset`` in a subclass and name it in their RunSpecs.
     """
 
-    def __init__(self, run_collection: RunCollection, spec: RunSpec, params: RunParams):
+    def __init__(self, run_collection: PlannedCollection, spec: RunSpec, params: RunParams):
         self.run_collection, self.spec, self.params = run_collection, spec, params.copy()
         self.comment = ""
 
@@ -137,8 +136,6 @@ class Run(ResultsOfRun):
 
     def prepare_for_lfads(self, regenerate: bool = False) -> None:
         """Writes this run's input files. See RunCollection.prepare_for_lfads."""
-        from lfads_tf2.run_manager.preparation.prepare import prepare_run
-
         prepare_run(self, regenerate)
 
     def __repr__(self) -> str:
