@@ -46,6 +46,7 @@ class HyperParameters:
     kind: str = _hp("train", "what to do", "run", choices=KINDS)
     data_dir: str = _hp("", "folder that holds one HDF5 file a session", "run")
     data_filename_stem: str = _hp("", "read the files called <stem>_<session>; empty: every HDF5 file of the folder is a session", "run")
+    allow_outside_files: bool = _hp(False, "follow links and storage that lead out of a data file; only for files you trust", "run")
     lfads_save_dir: str = _hp("", "folder for everything that is written; empty: lfads_output inside data_dir", "run")
     model_params_file: str = _hp("", "start from this model: a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint", "run")
     seed: int = _hp(-1, "seed of every random draw; -1 picks one and records it", "run", minimum=-1, maximum=2**31 - 1)

@@ -162,10 +162,12 @@ def checked_values(
 def _not_finite(found: _Found) -> list[str]:
     if not found.number:
         return []
-    return [
-        f"NaN or infinity: {found}; every bin needs a value: fill the gaps or leave these trials out "
+    of_inputs = "store 0 where there was no input"
+    of_data = (
+        "fill the gaps or leave these trials out "
         "(--augmentations=selective_backprop takes NaN for entries that were not observed)"
-    ]
+    )
+    return [f"NaN or infinity: {found}; every bin needs a value: {of_inputs if found.axes[2] == 'input' else of_data}"]
 
 
 def zeros_for_missing(trials: Trials) -> Trials:

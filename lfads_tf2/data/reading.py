@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from typing import NamedTuple
 
 import h5py
@@ -22,8 +21,9 @@ from lfads_tf2.data.extras import (
     read_conversion_factor,
     read_indices,
 )
-from lfads_tf2.data.finding import find_sessions, looks_like_hdf5
+from lfads_tf2.data.finding import find_sessions
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
+from lfads_tf2.data.opening import why_not_opened
 from lfads_tf2.data.targets import Parts, check_parts, is_benchmark, joined, read_parts, target_of
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.types import Session, Trials
@@ -49,10 +49,9 @@ def read_sessions(hp: HyperParameters) -> list[Session]:
     odd but usable goes to the logger ``lfads_tf2`` as warnings.
     """
     sessions, problems, warnings = [], [], []
-    found = find_sessions(hp.data_dir, hp.data_filename_stem)
     check = check_for(hp)
-    for name, path in found:
-        session = read_session(name, path, check, problems, warnings)
+    for name, path in find_sessions(hp.data_dir, hp.data_filename_stem):
+        session = read_session(name, path, check, problems, warnings, hp.ext_input_dim > 0, hp.allow_outside_files)
         if session is not None:
             sessions.append(session)
     problems += check_against(hp, sessions)
@@ -60,21 +59,30 @@ def read_sessions(hp: HyperParameters) -> list[Session]:
         raise DataError(problems)
     for warning in warnings + warnings_about(hp, sessions):
         _log.warning(warning)
-    return [_without_ext_input(session) for session in sessions] if hp.ext_input_dim == 0 else sessions
+    return sessions
 
 
-def read_session(name: str, path: str, check: Check, problems: list[str], warnings: list[str]) -> Session | None:
+def read_session(
+    name: str,
+    path: str,
+    check: Check,
+    problems: list[str],
+    warnings: list[str],
+    ext_inputs: bool = True,
+    allow_outside: bool = False,
+) -> Session | None:
     """One session; what is wrong or odd is added to ``problems`` and ``warnings``, and None returned if it is wrong.
 
     ``check``: of its data, as ``check_for`` gives it; where that lets NaN through, the encoders read 0.
+    ``ext_inputs``: False leaves external inputs unread. ``allow_outside``: links and storage may lead out of the file.
     """
     try:
         handle = h5py.File(path, "r")
     except OSError as error:
-        problems.append(f"{path}: {_why_not_opened(path, error)}")
+        problems.append(f"{path}: {why_not_opened(path, error)}")
         return None
     with handle:
-        file = SessionFile(handle, path)
+        file = SessionFile(handle, path, ext_inputs, allow_outside)
         try:
             # A name that is not UTF-8 comes as bytes; it is none that we look for.
             file.keys = [key for key in handle if isinstance(key, str)]
@@ -85,18 +93,6 @@ def read_session(name: str, path: str, check: Check, problems: list[str], warnin
     problems += dict.fromkeys(file.problems)
     warnings += file.warnings
     return None if file.problems else session
-
-
-def _why_not_opened(path: str, error: OSError) -> str:
-    if not os.path.exists(path):
-        return "a link that leads nowhere, or removed just now; store the file itself in the folder"
-    if not os.access(path, os.R_OK):
-        return "cannot be opened: no permission to read it; change its permissions"
-    if os.path.getsize(path) == 0:
-        return "the file is empty (0 bytes); write or copy it again"
-    if looks_like_hdf5(path):
-        return f"a truncated or damaged HDF5 file ({error}); write or copy it again"
-    return "not an HDF5 file; move it out of the data folder, or store the session as HDF5"
 
 
 def _read_open_file(name: str, file: SessionFile, check: Check) -> Session | None:
@@ -114,6 +110,7 @@ def _read_open_file(name: str, file: SessionFile, check: Check) -> Session | Non
     indices = read_indices(file, {half: found.shape[0] for half, found in halves.items()})
     alignment = read_alignment(file)
     width = read_bin_width(file)
+    _say_what_is_ignored(file)
     if file.problems:
         return None
     whole = {}
@@ -123,6 +120,17 @@ def _read_open_file(name: str, file: SessionFile, check: Check) -> Session | Non
             trials = trials._replace(recon=joined(trials.data, found.parts, halves["train"].parts))
         whole[half] = zeros_for_missing(trials)
     return Session(name, file.path, whole["train"], whole.get("valid"), bin_width_ms=width, **alignment)
+
+
+def _say_what_is_ignored(file: SessionFile) -> None:
+    """External inputs that are there and not asked for."""
+    dataset = None if file.ext_inputs else file.dataset("train_ext_input")
+    if dataset is not None:
+        width = dataset.shape[2] if len(dataset.shape) == 3 else "N"
+        file.warnings.append(
+            f"external inputs in {file.path} are ignored because --ext_input_dim is 0; "
+            f"--ext_input_dim={width} uses them"
+        )
 
 
 def _complain_of_orphans(file: SessionFile, train_key: str) -> None:
@@ -156,9 +164,10 @@ def _read_half(
             shape[1] + (0 if bins is None else bins.shape[1]),
             shape[2] + (0 if channels is None else channels.shape[2]),
         )
-    ext_input = _padded(
-        file, half, _read_beside(file, f"{half}_ext_input", dataset.shape, shape, name, INPUTS), shape[1]
-    )
+    ext_input = None
+    if file.ext_inputs:
+        ext_input = _read_beside(file, f"{half}_ext_input", dataset.shape, shape, name, INPUTS)
+        ext_input = _padded(file, half, ext_input, shape[1])
     truth = _read_beside(file, f"{half}_truth", shape, shape, name, CHANNELS)
     if truth is not None and factor != 1.0:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -178,7 +187,9 @@ def _attempt(file: SessionFile, dataset: h5py.Dataset, check: Check) -> np.ndarr
     except OSError as error:
         file.complain(name_of(dataset), f"cannot be read ({error}); the file is damaged, write or copy it again")
     except (MemoryError, ValueError) as error:
-        file.complain(name_of(dataset), f"{by(dataset.shape)} does not fit into memory ({error}); store fewer trials")
+        file.complain(
+            name_of(dataset), f"{by(dataset.shape)} does not fit into memory ({error}); or store fewer trials"
+        )
     return None
 
 
@@ -232,6 +243,8 @@ def _check_halves_agree(
                 f"the target has shape {by(sizes['valid'])} and that of the training trials {by(sizes['train'])}; "
                 "bins and channels must be the same",
             )
+    if not file.ext_inputs:
+        return
     inputs = {half: found.trials.ext_input for half, found in halves.items()}
     there = {half: file.key(f"{half}_ext_input") for half in HALVES}
     for half, other in (HALVES, HALVES[::-1]):
@@ -243,9 +256,3 @@ def _check_halves_agree(
             f"has {inputs['valid'].shape[2]} inputs a bin and {there['train']} {inputs['train'].shape[2]}; "
             "store the same inputs in both",
         )
-
-
-def _without_ext_input(session: Session) -> Session:
-    """The same session less its external inputs, so that nothing downstream can take them for wanted."""
-    valid = session.valid and session.valid._replace(ext_input=None)
-    return session._replace(train=session.train._replace(ext_input=None), valid=valid)

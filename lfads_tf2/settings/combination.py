@@ -16,7 +16,7 @@ from lfads_tf2.settings.run_folder import RunRecord
 # What one command decides for itself, whatever the run folder says.
 NOT_REMEMBERED = (
     "kind", "data_dir", "lfads_save_dir", "model_params_file", "output_filename_stem", "checkpoint_pb_load_name",
-    "ps_nexamples_to_process", "device", "do_reset_learning_rate",
+    "ps_nexamples_to_process", "device", "do_reset_learning_rate", "allow_outside_files",
 )  # fmt: skip
 
 
