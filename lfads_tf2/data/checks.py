@@ -81,6 +81,10 @@ def _session_problems(hp: HyperParameters, session: Session) -> list[str]:
                 f"{key}: has {width} inputs a bin (shape {by(trials.ext_input.shape)}), but "
                 f"--ext_input_dim={hp.ext_input_dim}; use --ext_input_dim={width} or store {hp.ext_input_dim} inputs"
             )
+    if hp.kind == "train" and hp.output_dist == "poisson" and not storage.any_entry(session.train.target):
+        found.append(
+            f"{session.path}: every count of the training trials is 0; check what was exported, and of which units"
+        )
     matrix = session.alignment_matrix
     if matrix is not None and matrix.shape != (channels, hp.factors_dim):
         key = f"{session.path}: alignment_matrix_cxf"
@@ -120,12 +124,6 @@ def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str
                 f"{session.path}: {silent.size} of {session.train.target.shape[2]} channels are zero in every training "
                 f"trial (counted from 0: {listing(silent)}); better left out of the data"
             )
-    carriers = [session.path for session in sessions if session.train.ext_input is not None]
-    if carriers and hp.ext_input_dim == 0:
-        found.append(
-            f"external inputs in {listing(carriers)} are ignored because --ext_input_dim is 0; "
-            f"--ext_input_dim={next(s for s in sessions if s.path == carriers[0]).train.ext_input.shape[2]} uses them"
-        )
     if hp.kind != "train":
         return found
     fewest = min((len(session.train.data) for session in sessions), default=hp.batch_size)
