@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params")
@@ -183,6 +184,12 @@ def value_problem(name: str, value: Any) -> str | None:
     if "choices" in facts and value not in facts["choices"] and not (facts.get("own") and OWN_PART.fullmatch(value)):
         own = "; a class of yours is given as module:Class" if facts.get("own") else ""
         return f"--{name} must be one of {', '.join(facts['choices'])}, got {value!r}{own}"
+    broken = broken_bound(facts, value)
+    return None if broken is None else f"--{name} must be {broken}, got {value!r}"
+
+
+def broken_bound(facts: Mapping[str, Any], value: Any) -> str | None:
+    """The first of the bounds of a declaration (minimum, maximum, above, below) that a value breaks, in words."""
     checks = (
         ("minimum", "at least", lambda bound: value >= bound),
         ("maximum", "at most", lambda bound: value <= bound),
@@ -192,7 +199,7 @@ def value_problem(name: str, value: Any) -> str | None:
     for fact, words, holds in checks:
         # "not holds" and a finite check also refuse NaN and infinity.
         if fact in facts and not (holds(facts[fact]) and abs(value) < float("inf")):
-            return f"--{name} must be {words} {facts[fact]}, got {value!r}"
+            return f"{words} {facts[fact]}"
     return None
 
 

@@ -21,7 +21,8 @@ from lfads_tf2.data.reading import read_session
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path
 from lfads_tf2.hyperparameters import HyperParameters
-from lfads_tf2.program.results import read_params, write_params
+from lfads_tf2.metrics.ridge import RidgePath
+from lfads_tf2.program.results import COUNTERS, OPTIMISER_SLOTS, read_params, write_params
 from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.preparation.alignment import SMALLEST_MEAN
 from lfads_tf2.run_manager.results import load
@@ -90,7 +91,7 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     data = output / "data"
     for folder in (start, data):
         folder.mkdir(parents=True, exist_ok=True)
-    values = {k: v for k, v in weights.items() if not is_of_sessions(k) and not k.endswith(("_Adam:0", "_Adam_1:0"))}
+    values = {k: v for k, v in weights.items() if not is_of_sessions(k) and not k.endswith(OPTIMISER_SLOTS)}
     values |= {f"{READ_IN}{name}_W:0": maps[0], f"{READ_IN}{name}_b:0": maps[1]}
     values |= {f"{READ_OUT}{name}_W:0": maps[2], f"{READ_OUT}{name}_b:0": maps[3]}
     write_params(start / "model_params", {key: np.asarray(value, np.float32) for key, value in values.items()})
@@ -168,12 +169,9 @@ def _factor_averages(model: Path, data_file: Path, name: str) -> dict[str, np.nd
 
 def _regress(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Matrix and bias (a row) that predict y from x, with a little ridge."""
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    centred = x - x_mean
-    gram = centred.T @ centred
-    gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    matrix = np.linalg.solve(gram, centred.T @ (y - y_mean))
-    return matrix, (y_mean - x_mean @ matrix)[None]
+    path = RidgePath(x, y)
+    matrix = path.weights(RIDGE * float(path.values.mean()))
+    return matrix, path.predict(np.zeros((1, x.shape[1])), RIDGE * float(path.values.mean()))
 
 
 def _log_rates(factors: np.ndarray, counts: np.ndarray, mean: np.ndarray, steps: int = 20):
@@ -196,6 +194,5 @@ def changed_weights(start: Path, result: Path) -> list[str]:
     """Shared weights that differ in any bit between two model_params files; empty when the dynamics stayed frozen."""
     before, after = read_params(start), read_params(result)
     keys = [k for k in before.keys() & after.keys() if not is_of_sessions(k)]
-    skipped = ("LFADS_global_step:0", "LFADS_learning_rate:0")
-    missing = [k for k in before if not is_of_sessions(k) and k not in after and k not in skipped]
-    return sorted(missing + [k for k in keys if k not in skipped and not np.array_equal(before[k], after[k])])
+    missing = [k for k in before if not is_of_sessions(k) and k not in after and not k.endswith(COUNTERS)]
+    return sorted(missing + [k for k in keys if not k.endswith(COUNTERS) and not np.array_equal(before[k], after[k])])
