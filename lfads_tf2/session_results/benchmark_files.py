@@ -30,14 +30,18 @@ def to_benchmark(results: SessionArrays, path: Path, dataset: str) -> Path:
         ResultsError: the model is not one of counts, a half or trials are missing, or the data file is not known.
     """
     if not results.counts_spikes:
-        raise ResultsError(f"{results.name}: the benchmark scores rates of spike counts, not {results.attributes['units']}")
+        raise ResultsError(
+            f"{results.name}: the benchmark scores rates of spike counts, not {results.attributes['units']}"
+        )
     if not results.inferred.all() or set(results.files) != set(NAMES):
         raise ResultsError(
             f"{results.name}: the benchmark needs the rates of all training and evaluation trials; "
             f"{np.sum(~results.inferred)} of {len(results.inferred)} trials were not inferred"
         )
     if results.first_bin:
-        raise ResultsError(f"{results.name}: the benchmark needs rates from the first bin on; train with ic_enc_seq_len=0")
+        raise ResultsError(
+            f"{results.name}: the benchmark needs rates from the first bin on; train with ic_enc_seq_len=0"
+        )
     bins, neurons = _encoded(results)
     with atomic_path(path) as temporary:
         if path.exists():

@@ -119,10 +119,11 @@ def load_session(
     link = facts.get("link")
     positions = positions or facts.get("positions") or _train_first(facts.get("lengths") or lengths)
     for half, length in lengths.items():
-        if length > len(positions.get(half, ())):
+        known = len(positions.get(half, ()))
+        if length > known:
             raise ResultsError(
-                f"{files[half]} has {length} trials and {data_file or 'the recording'} has {len(positions.get(half, ()))} "
-                f"in its {half} half; give the data that these results came from"
+                f"{files[half]} has {length} trials and {data_file or 'the recording'} has {known} in its {half} half; "
+                "give the data that these results came from"
             )
     order = TrialOrder.of(positions)
     places = (link and link.bin_ms, attributes.get("bin_width_ms"), facts.get("bin_ms"), bin_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +70,7 @@ def stretches(starts_s: np.ndarray, bins: int, bin_ms: float) -> list[Stretch]:
     return found
 
 
-def merge_windows(windows: Sequence | Iterable[np.ndarray], offsets: Sequence[int], length: int | None = None):
+def merge_windows(windows: Iterable[np.ndarray], offsets: Sequence[int], length: int | None = None) -> np.ndarray:
     """Overlapping windows as one recording: in each bin the weighted mean of the windows that hold it.
 
     A window's weights rise evenly from its edges to its middle, where a model knows most of what came before and
@@ -92,41 +92,31 @@ def merge_windows(windows: Sequence | Iterable[np.ndarray], offsets: Sequence[in
     offsets = np.asarray(offsets, np.int64)
     if offsets.ndim != 1 or not len(offsets) or offsets[0] < 0 or (np.diff(offsets) < 0).any():
         raise MergeError("offsets must be one whole number of at least 0 for each window, and rise")
-    found, flushed, first = None, 0, None
-    for first, offset, window in _paired(windows, offsets, first):
-        bins = len(first)
-        if found is None:
+    found, flushed, count = None, 0, 0
+    for count, window in enumerate(map(np.asarray, windows), start=1):
+        if found is None and window.size:
+            bins, shape = len(window), window.shape
             length = int(offsets[-1]) + bins if length is None else length
             if offsets[-1] + bins > length:
                 raise MergeError(f"the last window ends at bin {offsets[-1] + bins}, beyond length={length}")
-            found = np.full((length, *first.shape[1:]), np.nan, np.result_type(first.dtype, np.float32))
+            found = np.full((length, *shape[1:]), np.nan, np.result_type(window.dtype, np.float32))
             rising = np.minimum(np.arange(1.0, bins + 1), np.arange(bins, 0.0, -1))
-            weights = rising.reshape(-1, *(1,) * (first.ndim - 1))
+            weights = rising.reshape(-1, *(1,) * (window.ndim - 1))
             # Sums of the bins from ``flushed`` on; those before have no window to come.
-            total, weight = np.zeros(first.shape), np.zeros(weights.shape)
+            total, weight = np.zeros(shape), np.zeros(weights.shape)
+        if found is None or count > len(offsets) or window.shape != shape:
+            raise MergeError(f"window {count} has shape {window.shape}; all need one shape, and an offset each")
+        offset = int(offsets[count - 1])
         done = min(offset - flushed, bins)
         _put(found, flushed, total[:done], weight[:done])
         total, weight = (np.concatenate([sums[done:], np.zeros((done, *sums.shape[1:]))]) for sums in (total, weight))
         flushed = offset
         total += weights * window
         weight += weights
+    if count != len(offsets):
+        raise MergeError(f"each of the {len(offsets)} offsets needs a window, got {count} windows")
     _put(found, flushed, total, weight)
     return found
-
-
-def _paired(windows, offsets, first) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
-    count = 0
-    for count, window in enumerate(windows, start=1):
-        window = np.asarray(window)
-        first = window if first is None else first
-        if count > len(offsets) or window.shape != first.shape or not window.size:
-            break
-        yield first, int(offsets[count - 1]), window
-    else:
-        if count == len(offsets):
-            return
-    shapes = "" if first is None or count > len(offsets) else f" of one shape {first.shape}, not empty"
-    raise MergeError(f"windows must be one for each of the {len(offsets)} offsets{shapes}; window {count} does not fit")
 
 
 def _put(found: np.ndarray, start: int, total: np.ndarray, weight: np.ndarray) -> None:

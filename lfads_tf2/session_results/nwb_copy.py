@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +28,7 @@ def to_nwb(
     source: str | Path | None = None,
     any_source: bool = False,
     session_start_time: str | None = None,
+    subject: dict[str, str] | None = None,
     prefix: str = "lfads",
 ) -> Path:
     """Writes rates (spikes/s), factors and inferred inputs with their spread on the session's clock.
@@ -44,6 +43,7 @@ def to_nwb(
         source: the NWB file that was imported; None: where it was then.
         any_source: take ``source`` even if its content has changed since.
         session_start_time: ISO date and time, for a new file whose recording did not say.
+        subject: likewise ``subject_id``, ``species``, ``sex``, ``age`` (see pynwb.file.Subject); archives require it.
         prefix: of all names, so that several runs' results fit into one file.
 
     Raises:
@@ -63,16 +63,17 @@ def to_nwb(
             "example --session-start-time 2024-05-17T10:30:00+00:00"
         )
     with atomic_path(path) as temporary, warnings.catch_warnings():
-        # Of namespaces that are older than the library's; the file keeps its own.
-        warnings.filterwarnings("ignore", category=UserWarning, module="hdmf")
+        # Of schemas that are older than the library's, which the file keeps, and of the temporary file's name.
+        warnings.filterwarnings("ignore", category=UserWarning, module="hdmf|pynwb")
         if source is not None:
             shutil.copyfile(source, temporary)
             temporary.chmod(0o644)
-        with pynwb.NWBHDF5IO(str(temporary), "w" if source is None else "a") as writer:
-            if source is None:
-                file = _new_file(pynwb, results, session_start_time or link.session_start_time)
-            else:
-                file = _readable(source, writer)
+        if source is None:
+            writer = pynwb.NWBHDF5IO(str(temporary), "w")
+            file = _new_file(pynwb, results, session_start_time or link.session_start_time, subject)
+        else:
+            writer, file = _opened(pynwb, temporary, source)
+        with writer:
             _add(pynwb, file, results, clocked, prefix)
             writer.write(file, cache_spec=source is None)
     return path
@@ -91,27 +92,23 @@ def _checked_source(results: SessionArrays, source: str | Path | None, any_sourc
         if not any_source:
             raise ResultsError(
                 f"{source} is not the file that {results.name} was imported from, or was changed since (its SHA-256 is "
-                f"{found[:12]}…, then {results.link.source_sha256[:12]}…); give the file as it was (--source), or import "
-                "it again; to write into a copy of it all the same, --any-source"
+                f"{found[:12]}…, then {results.link.source_sha256[:12]}…); give the file as it was (--source), or "
+                "import it again; to write into a copy of it all the same, --any-source"
             )
         log.warning("%s has changed since %s was imported from it.", source, results.name)
     return source
 
 
-@contextlib.contextmanager
-def _said(source: Path) -> Iterator[None]:
+def _opened(pynwb, copy: Path, source: Path):
+    """The copy of an NWB file, open to be added to, and its content."""
     try:
-        yield
+        writer = pynwb.NWBHDF5IO(str(copy), "a")
+        return writer, writer.read()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{source} cannot be read as an NWB file: {error}") from None
 
 
-def _readable(source: Path, writer):
-    with _said(source):
-        return writer.read()
-
-
-def _new_file(pynwb, results: SessionArrays, start: str):
+def _new_file(pynwb, results: SessionArrays, start: str, subject: dict[str, str] | None):
     try:
         begin = datetime.fromisoformat(start)
     except ValueError:
@@ -119,19 +116,12 @@ def _new_file(pynwb, results: SessionArrays, start: str):
             f"session_start_time must be an ISO date and time such as 2024-05-17T10:30:00+00:00, got {start!r}"
         ) from None
     described = f"Imported from {results.link.source.name or 'arrays'}; holds what LFADS inferred from it."
-    file = pynwb.NWBFile(described, str(uuid.uuid4()), begin if begin.tzinfo else begin.astimezone())
-    for column, values in _unit_columns(results).items():
-        file.add_unit_column(column, f"{column.replace('_', ' ')}, as in the imported recording")
-    for row, name in enumerate(results.unit_ids):
-        number = int(name) if np.issubdtype(results.unit_ids.dtype, np.integer) else row
-        file.add_unit(id=number, **{column: values[row] for column, values in _unit_columns(results).items()})
-    return file
-
-
-def _unit_columns(results: SessionArrays) -> dict[str, np.ndarray]:
-    found = {name: values for name, values in results.link.unit_columns.items() if values.ndim == 1}
-    named = not np.issubdtype(results.unit_ids.dtype, np.integer)
-    return {"unit_name": results.unit_ids.astype(str), **found} if named else found
+    try:
+        about = pynwb.file.Subject(**subject) if subject else None
+    except TypeError as error:
+        raise ResultsError(f"subject: {error}") from None
+    begin = begin if begin.tzinfo else begin.astimezone()
+    return pynwb.NWBFile(described, str(uuid.uuid4()), begin, subject=about)
 
 
 def _add(pynwb, file, results: SessionArrays, clocked: dict[str, OnClock], prefix: str) -> None:
@@ -157,24 +147,30 @@ def _series(pynwb, name: str, quantity: str, results: SessionArrays, clocked: On
     one = len(clocked.stretches) == 1
     width = results.bin_ms / 1000.0
     # Regular times are given by their first and their rate, others one by one.
-    times = {"starting_time": float(clocked.times_s[0]), "rate": 1.0 / width} if one else {"timestamps": clocked.times_s}
-    shift = max(part.shift_bins for part in clocked.stretches)
-    said = {
-        "samples": results.attributes.get("num_samples"), "training step": results.attributes.get("checkpoint_step"),
-        "program": results.attributes.get("program", f"lfads_tf2 {__version__}"),
-    }  # fmt: skip
-    columns = f"columns are the rows of {prefix}_units" if quantity == "rates" else f"a column for each {quantity[:-1]}"
-    moved = f" Windows were moved by up to {shift:.2f} bins to share bins." if shift > 1e-3 else ""
-    description = (
-        f"{QUANTITIES[quantity].description.capitalize()}, {columns if quantity != 'inputs_sd' else 'columns as inputs'}. "
-        f"One value for each bin of {results.bin_ms:g} ms, at the middle of the bin; in bins that several windows hold, "
-        f"their weighted mean.{moved} {results.kind}, "
-        + ", ".join(f"{what} {value}" for what, value in said.items() if value is not None)
-        + "."
-    )  # fmt: skip
-    unit = {"spikes/s": "spikes/s", "a.u.": "a.u."}.get(results.unit(quantity), results.unit(quantity))
+    times = (
+        {"starting_time": float(clocked.times_s[0]), "rate": 1.0 / width} if one else {"timestamps": clocked.times_s}
+    )
     data = pynwb.H5DataIO(clocked.values, compression="gzip", compression_opts=1, shuffle=True, fletcher32=True)
-    return pynwb.TimeSeries(name=name, data=data, unit=unit, description=description, **times)
+    description = _described(quantity, results, clocked, prefix)
+    return pynwb.TimeSeries(name=name, data=data, unit=results.unit(quantity), description=description, **times)
+
+
+def _described(quantity: str, results: SessionArrays, clocked: OnClock, prefix: str) -> str:
+    shift = max(part.shift_bins for part in clocked.stretches)
+    columns = {"rates": f"columns are the rows of {prefix}_units", "inputs_sd": f"columns as in {prefix}_inputs"}
+    facts = {
+        "samples": results.attributes.get("num_samples"),
+        "training step": results.attributes.get("checkpoint_step"),
+        "program": results.attributes.get("program", f"lfads_tf2 {__version__}"),
+    }
+    known = ", ".join(f"{what}: {value}" for what, value in facts.items() if value is not None)
+    column = columns.get(quantity, f"a column for each {quantity[:-1]}")
+    return (
+        f"{QUANTITIES[quantity].description}; {column}. "
+        f"One value for each bin of {results.bin_ms:g} ms, at its middle; in bins that several windows hold, their "
+        f"weighted mean.{f' Windows were moved by up to {shift:.2f} bins to share bins.' if shift > 1e-3 else ''} "
+        f"Inferred by {results.kind}, {known}."
+    )
 
 
 def _units(pynwb, file, results: SessionArrays, prefix: str):
@@ -184,6 +180,10 @@ def _units(pynwb, file, results: SessionArrays, prefix: str):
     ids = results.unit_ids
     numbers = np.issubdtype(ids.dtype, np.integer)
     columns = [VectorData(name="unit_name", description="name of the unit", data=[str(one) for one in ids])]
+    for name, values in results.link.unit_columns.items() if file.units is None else ():
+        if values.ndim == 1:
+            described = f"{name.replace('_', ' ')} of the unit, as in the recording"
+            columns.append(VectorData(name=name, description=described, data=values.tolist()))
     rows = results.link.unit_index
     if rows is None and file.units is not None:
         known = [str(one) for one in file.units.id[:]]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from lfads_tf2.data.entries import checked_values
 from lfads_tf2.data.reading import read_session
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.merging import Stretch, merge_windows, stretches
@@ -31,11 +32,11 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES = {
-    "rates": Quantity("output_dist_params", "unit", "firing rates inferred by LFADS"),
-    "factors": Quantity("factors", "factor", "factors inferred by LFADS, from which all rates are made"),
-    "inputs": Quantity("controller_outputs", "input", "inputs to the dynamics, inferred by LFADS: posterior means"),
+    "rates": Quantity("output_dist_params", "unit", "Firing rates inferred by LFADS"),
+    "factors": Quantity("factors", "factor", "Factors inferred by LFADS, from which all rates are made"),
+    "inputs": Quantity("controller_outputs", "input", "Inputs to the dynamics, inferred by LFADS: posterior means"),
     "inputs_sd": Quantity(
-        "controller_outputs_sd", "input", "posterior standard deviations of the inputs inferred by LFADS"
+        "controller_outputs_sd", "input", "Posterior standard deviations of the inputs inferred by LFADS"
     ),
 }
 
@@ -126,11 +127,16 @@ class SessionArrays:
 
     # Values
 
+    @functools.cached_property
+    def keys(self) -> list[str]:
+        """Arrays that the result files hold; see ``array``."""
+        with h5py.File(next(iter(self.files.values())), "r") as file:
+            return sorted(file)
+
     @property
     def quantities(self) -> list[str]:
         """Which of QUANTITIES these results have."""
-        keys = set(next(iter(self._keys.values())))
-        return [name for name, quantity in QUANTITIES.items() if quantity.key in keys]
+        return [name for name, quantity in QUANTITIES.items() if quantity.key in self.keys]
 
     def unit(self, quantity: str) -> str:
         """Physical unit of a quantity."""
@@ -160,9 +166,8 @@ class SessionArrays:
 
     def array(self, key: str, trials=slice(None)) -> np.ndarray:
         """An array of the result files under its key there, as ``gen_states`` or ``costs``; trials first."""
-        if any(key not in keys for keys in self._keys.values()):
-            keys = ", ".join(next(iter(self._keys.values())))
-            raise ResultsError(f"{self.name}: the result files hold no {key!r}; they hold {keys}")
+        if key not in self.keys:
+            raise ResultsError(f"{self.name}: the result files hold no {key!r}; they hold {', '.join(self.keys)}")
         return self.order.chosen(trials).gathered(self._stored(key))
 
     @functools.cached_property
@@ -250,14 +255,6 @@ class SessionArrays:
 
     # Files
 
-    @functools.cached_property
-    def _keys(self) -> dict[str, list[str]]:
-        keys = {}
-        for half, path in self.files.items():
-            with h5py.File(path, "r") as file:
-                keys[half] = sorted(file)
-        return keys
-
     def _stored(self, key: str) -> dict[str, _Stored]:
         return {half: _Stored(path, key) for half, path in self.files.items()}
 
@@ -266,7 +263,8 @@ class SessionArrays:
         if self.data_file is None:
             raise ResultsError(f"{self.name}: the file that its results came from is not known; give data_dir")
         problems: list[str] = []
-        session = read_session(self.name, str(self.data_file), "gaussian", problems, [], missing=True)
+        check = functools.partial(checked_values, missing=True)
+        session = read_session(self.name, str(self.data_file), check, problems, [])
         if session is None:
             raise ResultsError("\n".join(problems))
         return session

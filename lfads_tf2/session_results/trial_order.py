@@ -15,7 +15,9 @@ HALVES = ("train", "valid")
 class TrialOrder(NamedTuple):
     """All N trials of a session in the recording's order."""
 
-    position: np.ndarray  # N, of each trial in the recording, counted from 0; rises, with gaps where trials were left out
+    position: (
+        np.ndarray
+    )  # N, of each trial in the recording, counted from 0; rises, with gaps where trials were left out
     half: np.ndarray  # N, train or valid
     row: np.ndarray  # N, of each trial in its half's arrays
 
