@@ -169,7 +169,7 @@ FOLDERS = [
 KEYS = [
     Malformed("no keys", _only(), r"a\.h5: train_data: missing.*the file has no keys at all; store"),
     Malformed("training data missing", _only(spikes=counts(), x=1), r"a\.h5: train_data: missing.*the keys are spikes, x; store the training trials"),
-    Malformed("misspelled", _session(train_data=None, traindata=counts()), r"did you mean 'traindata'\?"),
+    Malformed("misspelled", _session(train_data=None, traindata=counts()), r"if 'traindata' holds them, rename it"),
     Malformed("only validation", _session(train_data=None), r"train_data: missing.*the keys are valid_data"),
     Malformed("NLB dialect without held-in", _only(train_spikes_heldout=counts()), r"NLB.*; store train_spikes_heldin too"),
     Malformed("NLB held-out bins", _only(train_spikes_heldin=counts(), train_spikes_heldout=counts(bins=T + 1)), r"train_spikes_heldout: has shape 6 x 6 x 4 and train_spikes_heldin 6 x 5 x 4; trials and bins must be the same"),
