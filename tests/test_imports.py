@@ -79,7 +79,7 @@ def test_the_reader_of_imports():
     path = ROOT / "lfads_tf2" / "model" / "gru.py"
     assert "tensorflow" in imports(path)
     assert {"lfads_tf2.data", "lfads_tf2.data.resolve"} <= imports(PACKAGE / "program" / "model_building.py")
-    assert "yaml" in imports(PACKAGE / "settings" / "combination.py"), "imports inside functions count"
+    assert "yaml" in imports(PACKAGE / "settings" / "yaml_files.py"), "imports inside functions count"
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)

@@ -12,7 +12,7 @@ from typing import Any
 from lfads_tf2.autolfads.searched import Searched, coerced, searched_from
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, declared, problems
-from lfads_tf2.settings.combination import from_mapping
+from lfads_tf2.settings.mapping import from_mapping
 
 EXPLOITS, SEARCHES = ("tournament", "truncation"), ("pbt", "random")
 METRICS = ("valid/recon_smth", "valid/recon", "valid/loss")

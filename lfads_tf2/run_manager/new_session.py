@@ -7,7 +7,7 @@ do_train_io_only then refines these two maps and nothing else.
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +16,13 @@ import h5py
 import numpy as np
 
 from lfads_tf2.errors import LFADSError
-from lfads_tf2.files import atomic_path, write_text
+from lfads_tf2.files import atomic_path
 from lfads_tf2.program.results import read_params, write_params
 from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.preparation.alignment import SMALLEST_MEAN
 from lfads_tf2.run_manager.results import load
-from lfads_tf2.settings.combination import remembered
+from lfads_tf2.settings import run_folder
+from lfads_tf2.settings.run_folder import RecordedSession
 
 READ_IN, READ_OUT = "LFADS_x_2_infac_", "LFADS_glm_fac_2_logrates_"
 # Small against the spread of averages of many trials, and enough to keep weights finite.
@@ -59,8 +60,8 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     Raises:
         NewSessionError: no exported weights, a model of a single session, other bins, or a name that is taken.
     """
-    memory = remembered(model)
-    if memory is None or not (model / "model_params").exists():
+    record = run_folder.read(model)
+    if record is None or not (model / "model_params").exists():
         raise NewSessionError(
             f"{model} holds no exported model (hyperparameters-*.txt and model_params); run run_lfads.py "
             "--kind=write_model_params on it first"
@@ -73,12 +74,12 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
         raise NewSessionError(f"the model in {model} has no read-in: only models of several sessions can be added to")
     if name in known:
         raise NewSessionError(f"the model in {model} has a session {name!r} already; rename the new file")
-    if memory.values.get("output_dist", "poisson") != "poisson":
+    if record.hyperparameters.get("output_dist", "poisson") != "poisson":
         raise NewSessionError(f"the model in {model} is Gaussian; adding sessions is for spike counts (Poisson) only")
     new = _averages(new_file)
-    if memory.num_steps not in (None, new.bins):
+    if record.num_steps not in (None, new.bins):
         raise NewSessionError(
-            f"{new_file} has {new.bins} bins a trial, the model {memory.num_steps}; cut it to the same"
+            f"{new_file} has {new.bins} bins a trial, the model {record.num_steps}; cut it to the same"
         )
     maps, shared = _maps(model, data_dir, prefix, known, weights, new, np.random.default_rng(seed))
     start = output / "start"
@@ -89,7 +90,7 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     values |= {f"{READ_IN}{name}_W:0": maps[0], f"{READ_IN}{name}_b:0": maps[1]}
     values |= {f"{READ_OUT}{name}_W:0": maps[2], f"{READ_OUT}{name}_b:0": maps[3]}
     write_params(start / "model_params", {key: np.asarray(value, np.float32) for key, value in values.items()})
-    _write_hyperparameters(memory.path, start, name, new)
+    dataclasses.replace(record, sessions={name: RecordedSession(len(new.mean), len(new.mean), True)}).write(start, 0)
     with atomic_path(data / new_file.name) as temporary:
         shutil.copyfile(new_file, temporary)
         with h5py.File(temporary, "r+") as file:
@@ -186,16 +187,6 @@ def _log_rates(factors: np.ndarray, counts: np.ndarray, mean: np.ndarray, steps:
             curvature = (design * rate[:, None]).T @ design + penalty + 1e-9 * np.eye(len(penalty))
             weights[:, channel] += np.clip(np.linalg.solve(curvature, slope), -1, 1)
     return weights[:-1], weights[-1:]
-
-
-def _write_hyperparameters(source: Path, folder: Path, name: str, new: _Averages) -> None:
-    """The model's hyperparameters, for this session alone."""
-    content = json.loads(source.read_text(encoding="utf-8"))
-    content |= {
-        "dataset_names": [name], "dataset_dims": {name: len(new.mean)}, "dataset_alignment": {name: True},
-        "ndatasets": 1,
-    }  # fmt: skip
-    write_text(folder / "hyperparameters-0.txt", json.dumps(content, indent=1))
 
 
 def changed_weights(start: Path, result: Path) -> list[str]:
