@@ -53,8 +53,8 @@ class Costs(NamedTuple):
     @classmethod
     def zeros(cls, spec: ModelSpec, members: tuple[int, ...] = ()) -> Costs:
         """Zeros, to add to; ``members``: leading axes, where there is more than one model."""
-        shapes = dict.fromkeys(("session_recon", "session_share"), [len(spec.sessions)])
-        return cls(*(tf.zeros([*members, *shapes.get(name, [])]) for name in cls._fields))
+        one, of_sessions = tf.zeros(members), tf.zeros([*members, len(spec.sessions)])
+        return cls(*(of_sessions if name.startswith("session_") else one for name in cls._fields))
 
 
 def scored_apart(spec: ModelSpec) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ import math
 import h5py
 import numpy as np
 import pytest
+from small_models import trainer_of
 from small_runs import write_spikes
-from test_training import trainer_of
 
 from lfads_tf2.metrics.rates import bits_per_spike, r2_truth
 from lfads_tf2.training.epoch_metrics import NullLikelihood
