@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from lfads_tf2.hyperparameters import declared
-from lfads_tf2.settings.combination import IGNORED
+from lfads_tf2.settings.mapping import IGNORED
 
 
 @pytest.fixture

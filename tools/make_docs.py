@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from lfads_tf2.hyperparameters import NO_LIMIT, declared
-from lfads_tf2.settings.combination import IGNORED, NOT_REMEMBERED
+from lfads_tf2.settings.combination import NOT_REMEMBERED
+from lfads_tf2.settings.mapping import IGNORED
 
 PAGE = ROOT / "docs" / "hyperparameters.md"
 

@@ -21,10 +21,11 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from lfads_tf2.autolfads import command_line, outputs, run, slot
-from lfads_tf2.data import read_sessions, resolve
+from lfads_tf2.data import read_sessions
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.metrics.rates import r2_truth
 from lfads_tf2.program import devices
+from lfads_tf2.program.model_building import model_spec, new_model
 
 
 def fewer_trials(source: Path, target: Path, trials: int) -> None:
@@ -46,7 +47,7 @@ def members_r2(population, sessions, folder: Path) -> list[float]:
     """R² of every member of a search as it was at the end."""
     hp = population.search.hyperparameters
     device = devices.configure(hp)
-    model, found = slot.new_model(resolve(hp, sessions), sessions, 0, device.native), []
+    model, found = new_model(model_spec(hp, sessions), sessions, 0, device.native), []
     for member in population.state["members"]:
         state = slot.Snapshot.from_bytes(population.records.model_state(member["state"]))
         for weight, value in zip(model.weights, state.weights, strict=True):

@@ -15,7 +15,8 @@ from lfads_tf2.autolfads.run import MODES
 from lfads_tf2.autolfads.searched import number
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import declared
-from lfads_tf2.settings.combination import from_mapping, load_yaml
+from lfads_tf2.settings.mapping import from_mapping
+from lfads_tf2.settings.yaml_files import load_yaml
 
 # Decided by the search or by each kind of command, not by whoever starts it.
 NOT_HERE = ("kind", "max_epochs")

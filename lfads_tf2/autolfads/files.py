@@ -7,7 +7,7 @@ from pathlib import Path
 from lfads_tf2.autolfads.config import SearchConfig, config_from
 from lfads_tf2.autolfads.neurocaas import is_neurocaas, neurocaas_config
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.settings.combination import load_yaml
+from lfads_tf2.settings.yaml_files import load_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 

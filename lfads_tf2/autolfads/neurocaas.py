@@ -11,7 +11,7 @@ from lfads_tf2.autolfads.config import SearchConfig, SearchOptions, checked, opt
 from lfads_tf2.autolfads.searched import number, searchable, searched_from
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import declared
-from lfads_tf2.settings.combination import from_mapping
+from lfads_tf2.settings.mapping import from_mapping
 
 DECIDED_BY_DATA = {
     "model.encod_data_dim": "encoded channels",

@@ -12,15 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.autolfads.population import Population
-from lfads_tf2.autolfads.slot import Snapshot, new_model
-from lfads_tf2.data import resolve
-from lfads_tf2.files import atomic_path, write_text
+from lfads_tf2.autolfads.slot import Snapshot
+from lfads_tf2.files import atomic_path
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, crop_channels, named_outputs
 from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program import results
 from lfads_tf2.program.devices import Device
-from lfads_tf2.settings.combination import to_json
+from lfads_tf2.program.model_building import model_spec, new_model
+from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import Session, Trials
 
@@ -51,7 +51,7 @@ def write_best_model(population: Population, sessions: list[Session], device: De
     hp = best_hyperparameters(population, best, target)
     state = Snapshot.from_bytes(population.records.model_state(best["state"]))
     with tf.device(device.name):
-        spec = resolve(hp, sessions)
+        spec = model_spec(hp, sessions)
         model = new_model(spec, sessions, 0, device.native)
         trainer = Trainer(model, sessions, making, hp.seed, show_progress=False)
         for weight, value in zip(model.weights, state.weights, strict=True):
@@ -65,9 +65,7 @@ def write_best_model(population: Population, sessions: list[Session], device: De
         trainer.save(trainer.lowest_validation)
         values = model_io.parameters(model, model_io.Loaded(state.step, hp.learning_rate_init))
     results.write_params(results.params_path(making, ""), values)
-    channels = {shape.name: shape.num_channels for shape in spec.sessions}
-    aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
-    write_text(making / f"hyperparameters-{state.step}.txt", to_json(hp, channels, aligned, spec.num_steps))
+    RunRecord.of(spec).write(making, state.step)
     if target.exists():
         target.rename(old)
     making.rename(target)

@@ -10,7 +10,7 @@ from typing import Any
 
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import declared, value_problem
-from lfads_tf2.settings.combination import plain_name
+from lfads_tf2.settings.mapping import plain_name
 from lfads_tf2.types import Dials
 
 DISTRIBUTIONS = ("loguniform", "uniform", "randint")

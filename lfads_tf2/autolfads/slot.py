@@ -15,14 +15,12 @@ import tensorflow as tf
 
 from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.population import Done, Task
-from lfads_tf2.data import resolve
 from lfads_tf2.data.batches import epoch_batches, validation_batches
-from lfads_tf2.model.affine import align
-from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.program.devices import Device
+from lfads_tf2.program.model_building import model_spec, new_model
 from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, Epochs
 from lfads_tf2.training.trainer import Trainer
-from lfads_tf2.types import Dials, ModelSpec, Session
+from lfads_tf2.types import Dials, Session
 
 
 class Snapshot(NamedTuple):
@@ -54,13 +52,6 @@ class Snapshot(NamedTuple):
             return cls(*lists, int(file["step"]), float(file["smoothed"]))
 
 
-def new_model(spec: ModelSpec, sessions: list[Session], seed: int, native: bool) -> LFADS:
-    """A fresh model, with the sessions' alignment."""
-    model = LFADS(spec, seed=seed, native=native)
-    align(model.read_in, model.observation.mean_map, sessions)
-    return model
-
-
 class Slot:
     """Trains one worker after another, each as if it were alone.
 
@@ -76,7 +67,7 @@ class Slot:
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         hp = search.hyperparameters
         self.search, self.sessions, self.device = search, sessions, device
-        self.spec = resolve(hp, sessions)
+        self.spec = model_spec(hp, sessions)
         with tf.device(device.name):
             self.model = new_model(self.spec, sessions, 0, self.device.native)
             # The trainer puts the trials on the device; its own loop is not used, and no folder.

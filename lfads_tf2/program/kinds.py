@@ -15,41 +15,39 @@ from lfads_tf2 import __version__
 from lfads_tf2.figures import trials as plots
 from lfads_tf2.figures.drawing import pixels
 from lfads_tf2.figures.report import MOST_SESSIONS, write_report
-from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.metrics import rates as metrics
-from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import UNITS
 from lfads_tf2.program import devices, results
 from lfads_tf2.program import model_files as model_io
-from lfads_tf2.program.model_building import RunError, model_spec
-from lfads_tf2.settings.combination import Remembered, to_json
+from lfads_tf2.program.model_building import RunError, model_spec, new_model, trained_model
+from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
-from lfads_tf2.types import ModelSpec, Session, Trials
+from lfads_tf2.types import Session, Trials
 
 log = logging.getLogger("lfads_tf2")
 
 
-def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
     """Trains in the run folder, afresh, from model_params_file, or from the checkpoint that is there."""
     if hp.seed < 0:
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
-    spec = model_spec(hp, sessions, memory, subset_allowed=False)
+    spec = model_spec(hp, sessions, record, subset_allowed=False)
     strategy = replicas.strategy_for(device.num_gpus)
     with tf.device(device.name) if strategy is None else contextlib.nullcontext():
         with replicas.scope(strategy):
-            model = _new_model(spec, sessions, device.native)
+            model = new_model(spec, sessions, hp.seed, device.native)
         resumes = checkpoints.for_resume(Path(hp.lfads_save_dir)) is not None
         if hp.model_params_file and not resumes:
-            _guarded(model_io.load_original, model, Path(hp.model_params_file))
+            _start_from(model, Path(hp.model_params_file))
         folder = _make_folder(hp)
         try:
             trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla, strategy=strategy)
-            _write_hyperparameters(folder, spec, sessions, trainer.step)
+            RunRecord.of(spec).write(folder, trainer.step)
             trainer.train()
         except TrainingFailed as error:
             raise RunError(str(error)) from error
@@ -59,22 +57,22 @@ def train(hp: HyperParameters, sessions: list[Session], memory: Remembered | Non
         _report(folder, hp, sessions, {})
 
 
-def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
     """Averages posterior samples of every trial of every session."""
     samples = hp.num_samples_posterior or hp.batch_size
-    _posterior(hp, sessions, memory, samples, lambda run, index, trials: run.posterior_average(index, trials, samples))
+    _posterior(hp, sessions, record, samples, lambda run, index, trials: run.posterior_average(index, trials, samples))
 
 
-def posterior_push_mean(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+def posterior_push_mean(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
     """Pushes posterior means through the model for every trial of every session."""
-    _posterior(hp, sessions, memory, None, lambda run, index, trials: run.posterior_push_mean(index, trials))
+    _posterior(hp, sessions, record, None, lambda run, index, trials: run.posterior_push_mean(index, trials))
 
 
-def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+def prior_sample(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
     """Draws batch_size samples from the prior, read out as the first session's channels."""
     device = devices.configure(hp)
     with tf.device(device.name):
-        model, loaded, order = _trained_model(hp, sessions, memory, device.native)
+        model, loaded, order = trained_model(hp, sessions, record, device.native)
         session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
         if model.injects_ext_input:
             rows = np.arange(hp.batch_size) % len(trials.data)
@@ -94,11 +92,11 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], memory: Remembere
     log.info("Wrote %s", path)
 
 
-def write_model_params(hp: HyperParameters, sessions: list[Session], memory: Remembered | None) -> None:
+def write_model_params(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
     """Exports every variable under the original's name."""
     device = devices.configure(hp)
     with tf.device(device.name):
-        model, loaded, _ = _trained_model(hp, sessions, memory, device.native)
+        model, loaded, _ = trained_model(hp, sessions, record, device.native)
         values = model_io.parameters(model, loaded)
     path = results.write_params(results.params_path(_make_folder(hp), hp.output_filename_stem), values)
     log.info("Wrote %d variables to %s", len(values), path)
@@ -113,11 +111,11 @@ KINDS = {
 }
 
 
-def _posterior(hp, sessions, memory, samples, infer) -> None:
+def _posterior(hp, sessions, record, samples, infer) -> None:
     device = devices.configure(hp)
     found = {}
     with tf.device(device.name):
-        model, loaded, order = _trained_model(hp, sessions, memory, device.native)
+        model, loaded, order = trained_model(hp, sessions, record, device.native)
         folder = _make_folder(hp)
         run = Inference(model, max(hp.seed, 0), loaded.step)
         for number, session in enumerate(sessions):
@@ -177,36 +175,9 @@ def _attributes(hp: HyperParameters, session: Session, step: int, samples: int |
     }
 
 
-def _new_model(spec: ModelSpec, sessions: list[Session], native: bool) -> LFADS:
-    model = LFADS(spec, seed=spec.hyperparameters.seed, native=native)
-    by_name = {session.name: session for session in sessions}
-    if all(shape.name in by_name for shape in spec.sessions):
-        align(model.read_in, model.observation.mean_map, [by_name[shape.name] for shape in spec.sessions])
-    return model
-
-
-def _trained_model(hp, sessions, memory, native: bool) -> tuple[LFADS, model_io.Loaded, dict[str, int]]:
-    """A model with trained weights, what their file records, and the model's index of each session."""
-    spec = model_spec(hp, sessions, memory, subset_allowed=True)
-    model = LFADS(spec, native=native, for_training=False)
-    if hp.model_params_file:
-        path = Path(hp.model_params_file)
-        loaded = _guarded(model_io.load_original, model, path)
-    else:
-        try:
-            path = checkpoints.for_inference(Path(hp.lfads_save_dir), hp.checkpoint_pb_load_name)
-        except FileNotFoundError as error:
-            raise RunError(str(error)) from error
-        loaded = _guarded(model_io.load_checkpoint, model, path)
-    log.info("Using the weights of %s (step %d).", path, loaded.step)
-    names = [shape.name for shape in spec.sessions]
-    order = {s.name: names.index(s.name) if s.name in names else 0 for s in sessions}
-    return model, loaded, order
-
-
-def _guarded(load, model: LFADS, path: Path) -> model_io.Loaded:
+def _start_from(model: LFADS, path: Path) -> None:
     try:
-        return load(model, path)
+        model_io.load_original(model, path)
     except (model_io.ModelFileError, OSError, tf.errors.OpError) as error:
         raise RunError(str(error)) from error
 
@@ -218,14 +189,6 @@ def _make_folder(hp: HyperParameters) -> Path:
     except OSError as error:
         raise RunError(f"--lfads_save_dir: cannot make the folder {folder}: {error.strerror}") from error
     return folder
-
-
-def _write_hyperparameters(folder: Path, spec: ModelSpec, sessions: list[Session], step: int) -> None:
-    channels = {shape.name: shape.num_channels for shape in spec.sessions}
-    aligned = {shape.name: shape.has_alignment for shape in spec.sessions}
-    encoded = {shape.name: shape.num_encoded for shape in spec.sessions if shape.num_encoded is not None}
-    text = to_json(spec.hyperparameters, channels, aligned, spec.num_steps, encoded)
-    write_text(folder / f"hyperparameters-{step}.txt", text)
 
 
 def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:

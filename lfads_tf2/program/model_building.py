@@ -1,15 +1,26 @@
-"""The sizes of a model: from the data, and from the run folder where there is a model to fit."""
+"""A model from settings, sessions and what the run folder records: its sizes, a fresh one, a trained one."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
 
 from lfads_tf2.data import resolve
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.model.affine import align
+from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.program import model_files
 from lfads_tf2.settings import plugins
-from lfads_tf2.settings.combination import Remembered
+from lfads_tf2.settings.run_folder import RunRecord
+from lfads_tf2.training import checkpoints
 from lfads_tf2.types import ModelSpec, Session, SessionShape
+
+log = logging.getLogger("lfads_tf2")
 
 
 class RunError(LFADSError, RuntimeError):
@@ -17,51 +28,113 @@ class RunError(LFADSError, RuntimeError):
 
 
 def model_spec(
-    hp: HyperParameters, sessions: list[Session], memory: Remembered | None, subset_allowed: bool
+    hp: HyperParameters, sessions: list[Session], record: RunRecord | None = None, subset_allowed: bool = False
 ) -> ModelSpec:
     """The model's sizes; those of the run folder where it has a model, against which the data are checked.
 
-    ``subset_allowed``: inference may run on some of the model's sessions, and on trials of another length.
+    Args:
+        hp: all settings.
+        sessions: the data.
+        record: of the run folder; None: a new model.
+        subset_allowed: inference may run on some of the model's sessions, and on trials of another length.
+
+    Raises:
+        SettingsError: a class that a setting names cannot be loaded.
+        DataError: settings and data contradict each other.
+        RunError: the data do not fit the model in the run folder.
     """
     plugins.check(hp)
     spec = resolve(hp, sessions)
-    if memory is None or not memory.sessions:
+    if record is None or not record.sessions:
         return spec
-    data = {shape.name: shape.num_channels for shape in spec.sessions}
-    encoded = {shape.name: shape.encoded_channels for shape in spec.sessions}
-    if len(memory.sessions) == len(data) == 1 and [*memory.sessions.values()] == [*data.values()]:
+    shapes = {shape.name: shape for shape in spec.sessions}
+    known = record.sessions
+    if len(known) == len(shapes) == 1 and next(iter(known.values())).channels == spec.sessions[0].num_channels:
         # One session without partners may be called anything.
-        aligned = {name: any(memory.aligned.values()) for name in data} if memory.aligned else {}
-        known = dict(zip(data, memory.encoded.values(), strict=True))
-        memory = dataclasses.replace(memory, sessions=data, aligned=aligned, encoded=known)
-    wrong = [
-        f"session {name}: the encoders read {channels} channels in the data and {memory.encoded[name]} in the model"
-        for name, channels in encoded.items()
-        if memory.encoded.get(name, channels) != channels
-    ]
-    wrong += [
-        f"session {name} has {channels} channels, the model "
-        + (f"has {memory.sessions[name]}" if name in memory.sessions else "does not know it")
-        for name, channels in data.items()
-        if memory.sessions.get(name) != channels
-    ]
+        known = dict(zip(shapes, known.values(), strict=True))
+    wrong = _misfits(shapes, known)
     if not subset_allowed:
-        wrong += [f"session {name} of the model is not in the data" for name in memory.sessions if name not in data]
-        if memory.num_steps not in (None, spec.num_steps):
-            wrong.append(f"the data have {spec.num_steps} bins, the model was trained with {memory.num_steps}")
+        wrong += [f"session {name} of the model is not in the data" for name in known if name not in shapes]
+        if record.num_steps not in (None, spec.num_steps):
+            wrong.append(f"the data have {spec.num_steps} bins, the model was trained with {record.num_steps}")
     if wrong:
-        known = ", ".join(f"{name} ({channels} channels)" for name, channels in memory.sessions.items())
+        listed = ", ".join(f"{name} ({session.channels} channels)" for name, session in known.items())
         raise RunError(
-            f"--data_dir: the data do not fit the model in {memory.path.parent}, which has {known}:\n  "
+            f"--data_dir: the data do not fit the model in {record.path.parent}, which has {listed}:\n  "
             + "\n  ".join(wrong) + "\nGive the data it was trained on, or train in a new --lfads_save_dir."
         )  # fmt: skip
-    aligned = {shape.name: shape.has_alignment for shape in spec.sessions} | memory.aligned
-    shares = {shape.name: shape.observed_share for shape in spec.sessions}
-    shapes = tuple(
-        SessionShape(
-            name, channels, aligned.get(name, False),
-            None if memory.encoded[name] == channels else memory.encoded[name], shares.get(name, 1.0),
-        )
-        for name, channels in memory.sessions.items()
-    )  # fmt: skip
-    return dataclasses.replace(spec, sessions=shapes)
+    return dataclasses.replace(spec, sessions=tuple(_shape(name, known[name], shapes.get(name)) for name in known))
+
+
+def _misfits(shapes: dict[str, SessionShape], known) -> list[str]:
+    """In which sessions the data have other channels than the model."""
+    wrong = [
+        f"session {name}: the encoders read {shape.encoded_channels} channels in the data and {known[name].encoded} "
+        "in the model"
+        for name, shape in shapes.items()
+        if name in known and known[name].encoded != shape.encoded_channels
+    ]
+    return wrong + [
+        f"session {name} has {shape.num_channels} channels, the model "
+        + (f"has {known[name].channels}" if name in known else "does not know it")
+        for name, shape in shapes.items()
+        if name not in known or known[name].channels != shape.num_channels
+    ]
+
+
+def _shape(name: str, recorded, in_data: SessionShape | None) -> SessionShape:
+    """One session of the model; where the folder does not say whether it was aligned, the data do."""
+    aligned = recorded.aligned
+    if aligned is None:
+        aligned = in_data is not None and in_data.has_alignment
+    encoded = None if recorded.encoded == recorded.channels else recorded.encoded
+    share = 1.0 if in_data is None else in_data.observed_share
+    return SessionShape(name, recorded.channels, aligned, encoded, share)
+
+
+def new_model(spec: ModelSpec, sessions: list[Session], seed: int, native: bool) -> LFADS:
+    """A model to be trained, its read-in and read-out started from the sessions' alignment.
+
+    Args:
+        spec: its sizes.
+        sessions: the data; where some of the model's are missing, nothing is aligned.
+        seed: of the weights.
+        native: the loops over time run in the compiled kernels.
+    """
+    model = LFADS(spec, seed=seed, native=native)
+    by_name = {session.name: session for session in sessions}
+    if all(shape.name in by_name for shape in spec.sessions):
+        align(model.read_in, model.observation.mean_map, [by_name[shape.name] for shape in spec.sessions])
+    return model
+
+
+class TrainedModel(NamedTuple):
+    """A model with trained weights."""
+
+    model: LFADS
+    loaded: model_files.Loaded  # what their file records
+    order: dict[str, int]  # the model's index of each session of the data
+
+
+def trained_model(hp: HyperParameters, sessions: list[Session], record: RunRecord | None, native: bool) -> TrainedModel:
+    """The model of a run folder (or of ``model_params_file``), to infer with.
+
+    Arguments as ``model_spec`` and ``new_model``.
+
+    Raises:
+        RunError: there is no model, it cannot be read, or the data do not fit it.
+    """
+    spec = model_spec(hp, sessions, record, subset_allowed=True)
+    model = LFADS(spec, native=native, for_training=False)
+    try:
+        if hp.model_params_file:
+            path = Path(hp.model_params_file)
+            loaded = model_files.load_original(model, path)
+        else:
+            path = checkpoints.for_inference(Path(hp.lfads_save_dir), hp.checkpoint_pb_load_name)
+            loaded = model_files.load_checkpoint(model, path)
+    except (model_files.ModelFileError, OSError, tf.errors.OpError) as error:
+        raise RunError(str(error)) from error
+    log.info("Using the weights of %s (step %d).", path, loaded.step)
+    names = [shape.name for shape in spec.sessions]
+    return TrainedModel(model, loaded, {s.name: names.index(s.name) if s.name in names else 0 for s in sessions})

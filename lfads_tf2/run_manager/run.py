@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from lfads_tf2.data.blocks import trial_blocks
 from lfads_tf2.run_manager.params.run_params import RunParams
 from lfads_tf2.run_manager.params.values import ParamError
 from lfads_tf2.run_manager.preparation import alignment as alignments
+from lfads_tf2.run_manager.preparation.prepare import prepare_run
+from lfads_tf2.run_manager.protocols import PlannedCollection
 from lfads_tf2.run_manager.recordings.datasets import Dataset, DatasetCollection, DatasetError
-from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, blocks
+from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData
 from lfads_tf2.run_manager.results.results_of_run import ResultsOfRun
-
-if TYPE_CHECKING:
-    from lfads_tf2.run_manager.collection import RunCollection
 
 
 class Run(ResultsOfRun):
@@ -24,7 +24,7 @@ class Run(ResultsOfRun):
     Labs override ``generate_counts_for_dataset`` in a subclass and name it in their RunSpecs.
     """
 
-    def __init__(self, run_collection: RunCollection, spec: RunSpec, params: RunParams):
+    def __init__(self, run_collection: PlannedCollection, spec: RunSpec, params: RunParams):
         self.run_collection, self.spec, self.params = run_collection, spec, params.copy()
         self.comment = ""
 
@@ -110,7 +110,7 @@ class Run(ResultsOfRun):
         averages = []
         for name, data in sessions.items():
             rebin = Rebinning(name, data, self.params.spikeBinMs)
-            parts = (rebin(block) for _, block in blocks(data.counts))
+            parts = (rebin(block) for _, block in trial_blocks(data.counts))
             averages.append(alignments.condition_averages(parts, data.conditions, conditions))
         return averages, conditions
 
@@ -137,8 +137,6 @@ class Run(ResultsOfRun):
 
     def prepare_for_lfads(self, regenerate: bool = False) -> None:
         """Writes this run's input files. See RunCollection.prepare_for_lfads."""
-        from lfads_tf2.run_manager.preparation.prepare import prepare_run
-
         prepare_run(self, regenerate)
 
     def __repr__(self) -> str:

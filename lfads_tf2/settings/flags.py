@@ -10,8 +10,9 @@ from typing import Any
 from absl import flags as absl_flags
 
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import declared
-from lfads_tf2.settings.combination import IGNORED, read_yaml, value_problem
+from lfads_tf2.hyperparameters import declared, value_problem
+from lfads_tf2.settings.mapping import IGNORED
+from lfads_tf2.settings.yaml_files import read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 
 import pytest
-from conftest import ROOT
-from golden_case import FOLDER
 
 import flags
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import NO_LIMIT, HyperParameters, declared, problems, value_problem
-from lfads_tf2.settings.combination import (
-    IGNORED,
-    NOT_REMEMBERED,
-    combine,
-    from_mapping,
-    plain_name,
-    read_yaml,
-    remembered,
-    to_json,
-)
+from lfads_tf2.hyperparameters import HyperParameters, declared, problems, value_problem
+from lfads_tf2.settings.mapping import IGNORED, from_mapping, plain_name
+from lfads_tf2.settings.yaml_files import read_yaml
 
 # The hyperparameter page of the original, by kind of value. Written out here so that a lost field is noticed.
 PAGE = {
@@ -391,156 +379,3 @@ def test_boolean_debug_flags_take_no_value_from_the_next_argument(name):
 @pytest.mark.parametrize("name", IGNORED)
 def test_debug_names_in_a_mapping_are_passed_over(name):
     assert from_mapping({name: False, f"c_{name}": None}, "here") == {}
-
-
-# Run folders
-
-
-def run_folder(tmp_path, **values):
-    hp = HyperParameters(**({"data_dir": str(tmp_path / "data"), "gen_dim": 12, "seed": 7} | values))
-    (tmp_path / "run").mkdir(exist_ok=True)
-    text = to_json(hp, {"a.h5": 10, "b.h5": 8}, {"a.h5": True, "b.h5": False}, 20)
-    (tmp_path / "run" / "hyperparameters-30.txt").write_text(text)
-    return {"data_dir": str(tmp_path / "data"), "lfads_save_dir": str(tmp_path / "run")}
-
-
-def test_our_hyperparameters_come_back(tmp_path):
-    where = run_folder(tmp_path, report=False, keep_prob=0.5, device="cpu:0", batch_size=17)
-    memory = remembered(tmp_path / "run")
-    assert memory.sessions == {"a.h5": 10, "b.h5": 8} and memory.num_steps == 20
-    assert memory.aligned == {"a.h5": True, "b.h5": False}
-    hp, again = combine(where | {"kind": "posterior_push_mean"})
-    assert (hp.gen_dim, hp.seed, hp.report, hp.keep_prob, hp.batch_size) == (12, 7, False, 0.5, 17)
-    assert hp.kind == "posterior_push_mean" and again == memory
-    assert hp.device == "/gpu:0", "the device is each command's own"
-
-
-def test_booleans_are_stored_as_the_words_of_the_original(tmp_path):
-    run_folder(tmp_path)
-    content = json.loads((tmp_path / "run" / "hyperparameters-30.txt").read_text())
-    original = json.loads((FOLDER / "tf1_checkpoint" / "run" / "hyperparameters-200.txt").read_text())
-    for name, field in declared().items():
-        if isinstance(field.default, bool):
-            assert content[name] == str(field.default).lower()
-    for key in ("dataset_names", "dataset_dims", "num_steps", "ndatasets"):
-        assert type(content[key]) is type(original[key]), key
-    # What later stages rely on; the rest of the original's keys are debug flags or gone for good reason.
-    assert set(original) <= set(content)
-
-
-def test_the_newest_hyperparameters_file_counts(tmp_path):
-    where = run_folder(tmp_path)
-    (tmp_path / "run" / "hyperparameters-4.txt").write_text("{}")
-    (tmp_path / "run" / "hyperparameters-99x.txt").write_text("no JSON")
-    assert combine(where)[0].gen_dim == 12
-    (tmp_path / "run" / "hyperparameters-100.txt").write_text(to_json(HyperParameters(gen_dim=13), {}, {}, 20))
-    assert combine(where)[0].gen_dim == 13
-
-
-def test_the_originals_hyperparameters(tmp_path):
-    shutil.copytree(FOLDER / "tf1_checkpoint" / "run", tmp_path / "run")
-    where = {"data_dir": str(tmp_path), "lfads_save_dir": str(tmp_path / "run"), "kind": "posterior_push_mean"}
-    hp, memory = combine(where)
-    assert (hp.co_dim, hp.factors_dim, hp.gen_dim, hp.ic_dim, hp.con_dim) == (2, 4, 12, 5, 6)
-    assert hp.do_train_prior_ar_atau is True and hp.do_causal_controller is False
-    assert hp._clip_value == 80.0 and hp.l2_con_scale == 10.0
-    assert hp.data_filename_stem == "toy", "so that the original's stem needs not be given again"
-    assert memory.sessions == {"a": 10, "b": 8} and memory.num_steps == 20
-    assert hp.ps_nexamples_to_process == NO_LIMIT, "what to process is each command's own"
-    # The file of the model is as good as its folder.
-    prefix = str(tmp_path / "run" / "lfads_vae.ckpt-168")
-    assert combine({"data_dir": str(tmp_path / "other"), "model_params_file": prefix})[0].gen_dim == 12
-
-
-def test_a_changed_architecture_shows_both_values(tmp_path):
-    where = run_folder(tmp_path)
-    with pytest.raises(SettingsError) as error:
-        combine(where | {"gen_dim": 99, "do_causal_controller": True, "batch_size": 3})
-    assert len(error.value.problems) == 2
-    assert f"--gen_dim=99 does not fit the model in {tmp_path / 'run'}, which has gen_dim=12" in str(error.value)
-    assert "--do_causal_controller=True" in str(error.value) and "do_causal_controller=False" in str(error.value)
-    assert "leave the flag out, or train in a new --lfads_save_dir" in str(error.value)
-
-
-@pytest.mark.parametrize("name", [n for n, f in declared().items() if f.metadata.get("architecture")])
-def test_every_size_of_the_model_is_guarded(tmp_path, name):
-    where = run_folder(tmp_path, ext_input_dim=1)
-    stored = getattr(HyperParameters(gen_dim=12, ext_input_dim=1), name)
-    choices = declared()[name].metadata.get("choices")
-    other = choices[1] if choices else (not stored) if isinstance(stored, bool) else 3
-    with pytest.raises(SettingsError, match=f"--{name}={other} does not fit"):
-        combine(where | {name: other})
-    combine(where | {name: stored})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("batch_size", 3), ("num_samples_posterior", 5), ("device", "cpu:0"), ("max_epochs", 9), ("keep_prob", 0.5),
-        ("learning_rate_init", 0.02), ("l2_gen_scale", 0.0), ("seed", 99), ("report", False), ("kl_ic_weight", 2.0),
-    ],
-)  # fmt: skip
-def test_other_settings_override_the_run_folder(tmp_path, name, value):
-    assert getattr(combine(run_folder(tmp_path) | {name: value})[0], name) == value
-
-
-def test_no_limit_on_first_bins_is_the_same_as_all_bins(tmp_path):
-    where = run_folder(tmp_path, num_steps_for_gen_ic=20)
-    assert combine(where | {"num_steps_for_gen_ic": NO_LIMIT})[0].gen_dim == 12
-    with pytest.raises(SettingsError, match="--num_steps_for_gen_ic=19 does not fit"):
-        combine(where | {"num_steps_for_gen_ic": 19})
-
-
-def test_what_a_command_decides_for_itself_is_not_remembered(tmp_path):
-    where = run_folder(
-        tmp_path,
-        kind="write_model_params",
-        output_filename_stem="x",
-        do_reset_learning_rate=True,
-        model_params_file="m",
-    )
-    hp, _ = combine(where)
-    for name in set(NOT_REMEMBERED) - {"data_dir", "lfads_save_dir"}:
-        assert getattr(hp, name) == declared()[name].default, name
-
-
-def test_the_run_folder_defaults_to_one_inside_the_data(tmp_path):
-    hp, memory = combine({"data_dir": str(tmp_path)})
-    assert hp.lfads_save_dir == str(tmp_path / "lfads_output") and memory is None
-
-
-def test_inference_without_a_model_is_refused(tmp_path):
-    for kind in ("posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params"):
-        with pytest.raises(SettingsError, match=r"no trained model in .*lfads_output; train one with --kind=train"):
-            combine({"data_dir": str(tmp_path), "kind": kind})
-
-
-def test_data_dir_is_required():
-    with pytest.raises(SettingsError, match="--data_dir is required"):
-        combine({"kind": "train"})
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "is not a readable hyperparameters file"),
-        ("", "is not a readable hyperparameters file"),
-        ("[1]", "is not a readable hyperparameters file"),
-        ('{"dataset_names": ["a"], "dataset_dims": {}}', "is not a readable hyperparameters file"),
-        ('{"dataset_names": ["a"]}', "is not a readable hyperparameters file"),
-        ('{"gen_dim": "many"}', "--gen_dim must be a whole number, got 'many'"),
-        ('{"gen_dim": -3}', "--gen_dim must be at least 1, got -3"),
-        ('{"keep_prob": NaN}', "--keep_prob must be"),
-        ('{"num_steps": "x"}', "is not a readable hyperparameters file"),
-    ],
-)
-def test_broken_hyperparameters_files(tmp_path, content, message):
-    (tmp_path / "hyperparameters-3.txt").write_text(content)
-    with pytest.raises(SettingsError) as error:
-        remembered(tmp_path)
-    assert message in str(error.value) and "hyperparameters-3.txt" in str(error.value)
-
-
-def test_a_folder_without_hyperparameters(tmp_path):
-    assert remembered(tmp_path) is None and remembered(tmp_path / "gone") is None
-    assert remembered(ROOT / "run_lfads.py") is None

@@ -11,7 +11,7 @@ from lfads_tf2.errors import LFADSError
 from lfads_tf2.hyperparameters import declared, value_problem
 from lfads_tf2.run_manager.params.fields import Param
 from lfads_tf2.run_manager.params.matlab_hash import INTEGERS, matlab_class_of
-from lfads_tf2.settings.combination import coerce
+from lfads_tf2.settings.mapping import coerce
 
 
 class ParamError(LFADSError, ValueError):

@@ -13,14 +13,15 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lfads_tf2.data.blocks import trial_blocks
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path, write_text
 from lfads_tf2.run_manager.params.values import to_json
 from lfads_tf2.run_manager.preparation.trial_writer import HALVES, TrialWriter
+from lfads_tf2.run_manager.protocols import PreparableRun
 from lfads_tf2.run_manager.queue import commands
 from lfads_tf2.run_manager.recordings.input_info import InputInfo, write_input_info
-from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, SessionDataError, blocks
-from lfads_tf2.run_manager.run import Run
+from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, SessionDataError
 
 log = logging.getLogger("lfads_tf2")
 FIELDS_FILE = "fields.json"
@@ -36,7 +37,7 @@ def split(num_trials: int, train_to_test: int) -> dict[str, np.ndarray]:
     return {"train": np.flatnonzero(~is_valid), "valid": np.flatnonzero(is_valid)}
 
 
-def prepare_run(run: Run, regenerate: bool = False) -> None:
+def prepare_run(run: PreparableRun, regenerate: bool = False) -> None:
     """Writes what is missing of a run's input (everything, with ``regenerate``), and its commands.
 
     Raises:
@@ -66,7 +67,7 @@ def prepare_run(run: Run, regenerate: bool = False) -> None:
     run.generate_extra_lfads_input_files()
 
 
-def _existing(run: Run, name: str) -> tuple[Path, Path]:
+def _existing(run: PreparableRun, name: str) -> tuple[Path, Path]:
     """A dataset's two files; MATLAB's inputInfo where that is what is there."""
     info = run.data_path / f"inputInfo_{name}.h5"
     matlab = info.with_suffix(".mat")
@@ -94,7 +95,7 @@ def check_fields(folder: Path, class_name: str, fields: dict[str, Any]) -> None:
     write_text(path, json.dumps({"class": class_name, "fields": now}, indent=1))
 
 
-def _check_batches(run: Run, sessions: dict[str, SessionData]) -> None:
+def _check_batches(run: PreparableRun, sessions: dict[str, SessionData]) -> None:
     ratio, batch = run.params.trainToTestRatio, run.params.c_batch_size
     for name, data in sessions.items():
         if not len(split(data.num_trials, ratio)["train"]):
@@ -109,7 +110,7 @@ def _check_batches(run: Run, sessions: dict[str, SessionData]) -> None:
         )  # fmt: skip
 
 
-def _align(run: Run, sessions: dict[str, SessionData]) -> dict[str, dict[str, np.ndarray]]:
+def _align(run: PreparableRun, sessions: dict[str, SessionData]) -> dict[str, dict[str, np.ndarray]]:
     """The alignment's arrays for each dataset's file; its quality goes into a figure beside them."""
     source = sessions
     if run.uses_different_data_for_alignment():
@@ -131,7 +132,7 @@ def _align(run: Run, sessions: dict[str, SessionData]) -> dict[str, dict[str, np
     return arrays
 
 
-def _save_figure(run: Run, found: Any, sessions: dict[str, SessionData]) -> None:
+def _save_figure(run: PreparableRun, found: Any, sessions: dict[str, SessionData]) -> None:
     from lfads_tf2.figures.drawing import save
     from lfads_tf2.run_manager.preparation.alignment import all_conditions
     from lfads_tf2.run_manager.preparation.alignment_figure import alignment_figure
@@ -140,7 +141,7 @@ def _save_figure(run: Run, found: Any, sessions: dict[str, SessionData]) -> None
     save(alignment_figure(found, list(sessions), list(labels), run.params.spikeBinMs), run.data_path / "alignment.png")
 
 
-def write_session(run: Run, name: str, data: SessionData, extra: dict[str, np.ndarray]) -> None:
+def write_session(run: PreparableRun, name: str, data: SessionData, extra: dict[str, np.ndarray]) -> None:
     """A dataset's two files, written in blocks of trials so that the data need not fit into memory."""
     params = run.params
     rebin = Rebinning(name, data, params.spikeBinMs)
@@ -186,7 +187,7 @@ def _write_raw(file: h5py.File, data: SessionData) -> None:
     dtype = np.float32 if largest is None else np.min_scalar_type(min(largest, 2**32 - 1))
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "chunks": (rows, *shape[1:])}
     stored = file.create_dataset("counts", shape, dtype, **options)
-    for start, block in blocks(data.counts):
+    for start, block in trial_blocks(data.counts):
         stored[start : start + len(block)] = block
     stored.attrs["axes"] = "trials, channels, bins of the recording"
 

@@ -6,13 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import write_text
-
-if TYPE_CHECKING:
-    from lfads_tf2.run_manager.run import Run
+from lfads_tf2.run_manager.protocols import PlannedRun
 
 COMMANDS_FILE = "commands.json"
 STAGES = ("train", "posterior_mean_sample", "write_model_params")
@@ -25,7 +23,7 @@ class ProgramNotFound(LFADSError, FileNotFoundError):
     """run_lfads.py is nowhere to be found."""
 
 
-def stage_flags(run: Run) -> dict[str, list[str]]:
+def stage_flags(run: PlannedRun) -> dict[str, list[str]]:
     """Flags of each stage, but for the folders."""
     params, count = run.params, len(run.datasets)
     samples = f"--batch_size={params.num_samples_posterior}"
@@ -49,7 +47,7 @@ def folder_flags(run_folder: str | Path) -> list[str]:
     ]  # fmt: skip
 
 
-def write_commands(run: Run) -> None:
+def write_commands(run: PlannedRun) -> None:
     """Notes the stages in the run's folder, without paths, so that the folder can be moved and run elsewhere."""
     content = {
         "name": run.name,

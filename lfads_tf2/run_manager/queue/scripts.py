@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lfads_tf2.files import atomic_path
+from lfads_tf2.run_manager.protocols import PlannedCollection, PlannedRun
 from lfads_tf2.run_manager.queue import commands
-
-if TYPE_CHECKING:
-    from lfads_tf2.run_manager.collection import RunCollection
-    from lfads_tf2.run_manager.run import Run
 
 _NAMES = {stage: f"lfads_{stage}.sh" for stage in commands.STAGES}
 
 
 def write_run_scripts(
-    run: Run,
+    run: PlannedRun,
     chain: bool = False,
     cuda_visible_devices: str | int | None = None,
     program: str | Path | None = None,
@@ -81,7 +77,7 @@ def _command(flags: list[str]) -> str:
     return " ".join(words)
 
 
-def write_tensorboard_script(collection: RunCollection) -> Path:
+def write_tensorboard_script(collection: PlannedCollection) -> Path:
     """Writes launch_tensorboard.sh, which shows all runs' logs; it passes further arguments on to TensorBoard."""
     pairs = [
         f"param_{run.params.param_hash}/{run.name}:$HERE/{run.output_path.relative_to(collection.path)}/lfads_log"

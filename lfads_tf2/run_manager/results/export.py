@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import h5py
 import numpy as np
 
 from lfads_tf2.files import atomic_path
 from lfads_tf2.run_manager.loading import LoadError
-from lfads_tf2.run_manager.results.results_of_run import ResultsOfRun
+from lfads_tf2.run_manager.results.load import FitLog, PosteriorMeans, TrainedParams
 
 
-def export_runs(runs: Sequence[ResultsOfRun], path: Path) -> Path:
+class Readable(Protocol):
+    """A run whose results can be read; ``results_of_run.ResultsOfRun`` describes each method."""
+
+    name: str
+
+    def load_posterior_means(self) -> dict[str, PosteriorMeans]: ...
+
+    def load_fit_log(self) -> FitLog: ...
+
+    def load_trained_params(self) -> TrainedParams: ...
+
+
+def export_runs(runs: Sequence[Readable], path: Path) -> Path:
     """Writes ``<param hash>/<run>/{posterior_means/<dataset>, fit_log, trained_params}``; trials come first.
 
     Runs without results are left out.
@@ -38,7 +51,7 @@ def export_runs(runs: Sequence[ResultsOfRun], path: Path) -> Path:
     return path
 
 
-def _write(group: h5py.Group, run: ResultsOfRun, part) -> bool:
+def _write(group: h5py.Group, run: Readable, part) -> bool:
     try:
         part(group, run)
     except LoadError:
@@ -46,7 +59,7 @@ def _write(group: h5py.Group, run: ResultsOfRun, part) -> bool:
     return True
 
 
-def _posterior_means(group: h5py.Group, run: ResultsOfRun) -> None:
+def _posterior_means(group: h5py.Group, run: Readable) -> None:
     for name, means in run.load_posterior_means().items():
         of_dataset = group.create_group(f"posterior_means/{name}")
         for field, value in means._asdict().items():
@@ -61,11 +74,11 @@ def _posterior_means(group: h5py.Group, run: ResultsOfRun) -> None:
         of_dataset["rates"].attrs["unit"] = "spikes/s" if means.bin_ms else "spikes/bin"
 
 
-def _fit_log(group: h5py.Group, run: ResultsOfRun) -> None:
+def _fit_log(group: h5py.Group, run: Readable) -> None:
     for name, values in run.load_fit_log().columns.items():
         group[f"fit_log/{name}"] = values
 
 
-def _trained_params(group: h5py.Group, run: ResultsOfRun) -> None:
+def _trained_params(group: h5py.Group, run: Readable) -> None:
     for name, values in run.load_trained_params().values.items():
         group[f"trained_params/{name}"] = values

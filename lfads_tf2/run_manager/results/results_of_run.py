@@ -8,6 +8,7 @@ from pathlib import Path
 from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.recordings.input_info import InputInfo, read_input_info
 from lfads_tf2.run_manager.results import load
+from lfads_tf2.run_manager.results.export import export_runs
 
 log = logging.getLogger("lfads_tf2")
 STEM = "lfads_"
@@ -92,8 +93,6 @@ class ResultsOfRun:
 
     def export(self, path: Path | None = None) -> Path:
         """Posterior means, fit log and trained parameters in one HDF5 file, by default export/results.h5."""
-        from lfads_tf2.run_manager.results.export import export_runs
-
         path = path or self.path / "export" / "results.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
         return export_runs([self], path)

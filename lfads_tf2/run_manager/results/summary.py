@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lfads_tf2.run_manager.collection import RunCollection
+from lfads_tf2.run_manager.protocols import PlannedCollection
 
 _LINE = ["", "  ------------------------", ""]
 
 
-def overview(collection: RunCollection) -> str:
+def overview(collection: PlannedCollection) -> str:
     """Runs, parameters and RunSpecs, a line each."""
     lines = [
         _title(collection), _datasets(collection), f"  Path: {collection.path}", "",
@@ -21,7 +18,7 @@ def overview(collection: RunCollection) -> str:
     return "\n".join(lines + [f"  [{i:2d}] {spec!r}" for i, spec in enumerate(collection.run_specs, start=1)])
 
 
-def summary_text(collection: RunCollection) -> str:
+def summary_text(collection: PlannedCollection) -> str:
     """Which datasets are in which run, and every value of each set of parameters."""
     lines = [_title(collection), f"  Path: {collection.path}", _datasets(collection), *_LINE]
     lines += [f"  {len(collection.run_specs)} Run Specifications:", ""]
@@ -35,10 +32,10 @@ def summary_text(collection: RunCollection) -> str:
     return "\n".join(lines)
 
 
-def _title(collection: RunCollection) -> str:
+def _title(collection: PlannedCollection) -> str:
     return f'{type(collection).__name__} "{collection.name}" ({collection.runs.size} runs total)'
 
 
-def _datasets(collection: RunCollection) -> str:
+def _datasets(collection: PlannedCollection) -> str:
     datasets = collection.dataset_collection
     return f'  Dataset Collection "{datasets.name}" ({len(datasets)} datasets) in {datasets.path}'

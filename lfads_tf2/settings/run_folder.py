@@ -1,0 +1,99 @@
+"""What a run folder records of its model: the only reader and writer of ``hyperparameters-<step>.txt``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lfads_tf2.errors import SettingsError
+from lfads_tf2.files import write_text
+from lfads_tf2.hyperparameters import declared, value_problem
+from lfads_tf2.settings.mapping import coerce
+
+if TYPE_CHECKING:
+    from lfads_tf2.types import ModelSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedSession:
+    """What the model knows of one session."""
+
+    channels: int  # that are reconstructed
+    encoded: int  # channels that the encoders read
+    aligned: bool | None = None  # whether read-in and read-out started from an alignment; None: the file does not say
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What a run folder records of its model."""
+
+    hyperparameters: dict[str, Any]  # by plain name
+    sessions: dict[str, RecordedSession]  # by name, in the model's order; empty when the file does not say
+    num_steps: int | None  # bins that the decoder ran through in training
+    path: Path | None = None  # the file that was read
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> RunRecord:
+        """The record of a model."""
+        sessions = {
+            shape.name: RecordedSession(shape.num_channels, shape.encoded_channels, shape.has_alignment)
+            for shape in spec.sessions
+        }
+        return cls(dataclasses.asdict(spec.hyperparameters), sessions, spec.num_steps)
+
+    def write(self, folder: Path, step: int) -> Path:
+        """Writes ``hyperparameters-<step>.txt``: booleans as the words that the original wrote.
+
+        Channels that the encoders read are written where they are fewer than are reconstructed.
+        """
+        sessions = self.sessions.items()
+        encoded = {name: session.encoded for name, session in sessions if session.encoded != session.channels}
+        content = {n: str(v).lower() if isinstance(v, bool) else v for n, v in self.hyperparameters.items()} | {
+            "dataset_names": list(self.sessions),
+            "dataset_dims": {name: session.channels for name, session in sessions},
+            "dataset_alignment": {name: s.aligned for name, s in sessions if s.aligned is not None},
+            "num_steps": self.num_steps,
+            "ndatasets": len(self.sessions),
+        }
+        path = folder / f"hyperparameters-{step}.txt"
+        write_text(path, json.dumps(content | ({"dataset_encoded_dims": encoded} if encoded else {}), indent=1))
+        return path
+
+
+def read(folder: Path) -> RunRecord | None:
+    """The newest ``hyperparameters-<step>.txt`` of a folder, ours or the original's; None when there is none.
+
+    Raises:
+        SettingsError: it is not readable.
+    """
+    files = {}
+    for path in folder.glob("hyperparameters-*.txt") if folder.is_dir() else ():
+        match = re.fullmatch(r"hyperparameters-(\d+)\.txt", path.name)
+        if match:
+            files[int(match[1])] = path
+    if not files:
+        return None
+    path = files[max(files)]
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        values = {name: coerce(name, value) for name, value in content.items() if name in declared()}
+        sessions = {str(name): _session(content, name) for name in content.get("dataset_names", ())}
+        steps = content.get("num_steps")
+        steps = None if steps is None else int(steps)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SettingsError([f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}"]) from None
+    wrong = [f"{path}: {problem}" for problem in (value_problem(n, v) for n, v in values.items()) if problem]
+    # The original's "no limit" is larger than any count that is ever reached; it needs no translation.
+    if wrong:
+        raise SettingsError(wrong)
+    return RunRecord(values, sessions, steps, path)
+
+
+def _session(content: dict[str, Any], name: Any) -> RecordedSession:
+    channels = int(content["dataset_dims"][name])
+    encoded = int(content.get("dataset_encoded_dims", {}).get(name, channels))
+    aligned = content.get("dataset_alignment", {}).get(name)
+    return RecordedSession(channels, encoded, None if aligned is None else bool(aligned))
