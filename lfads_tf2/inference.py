@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from lfads_tf2 import noise
 from lfads_tf2.data import storage
+from lfads_tf2.held_out import HeldOutRates
 from lfads_tf2.model.lfads import LFADS, Encoding, Outputs
 from lfads_tf2.objective import Ramps, correlation_terms, is_off, l2_cost, ramps, trial_terms
 from lfads_tf2.types import Batch, Dials, ModelSpec, Noise, Session, Trials
@@ -69,6 +70,27 @@ class Inference(tf.Module):
         Only the KL cost of the inferred inputs is estimated at a sample, as in the original.
         """
         return self._run(session, trials, rows_within_budget(self.model.spec), 1, 0)
+
+    def held_out_rates(self, session: int, trials: Trials, means: np.ndarray) -> np.ndarray:
+        """Rates of which each was inferred without the spikes of its own entry; see ``lfads_tf2.held_out``.
+
+        Args:
+            session, trials: as in ``posterior_average``; a trial's place decides which of its entries are masked when.
+            means: mean count of each of the session's encoded channels in the training trials.
+
+        Returns:
+            trials x bins x channels of the target, in expected spikes a bin, for ``metrics.held_out.score``.
+        """
+        spec, count = self.model.spec, len(trials.data)
+        run = HeldOutRates(self.model, [means] * len(spec.sessions))
+        at_once = min(count, rows_within_budget(spec))
+        rates = storage.empty((count, spec.num_steps, spec.sessions[session].num_channels), np.float32)
+        for start in range(0, count, at_once):
+            rows = np.minimum(np.arange(start, start + at_once), count - 1)
+            batch = self._batch(session, trials, rows)._replace(trials=tf.constant(rows, tf.int32))
+            rates[start : start + at_once] = run(batch).numpy()[: count - start, :, : rates.shape[2]]
+            storage.release(rates)
+        return rates
 
     def _run(self, session, trials, trials_at_once, samples_at_once, num_samples):
         """``num_samples`` 0: means instead of samples."""

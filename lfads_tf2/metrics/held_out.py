@@ -2,7 +2,7 @@
 
 What an autoencoder explains of the spikes that it reads says little: a model that copies each spike into its rate
 explains them best and predicts nothing (Keshtkaran and Pandarinath 2019). Here every spike count is predicted by an
-inference from which it was masked; ``lfads_tf2.inference`` makes such rates.
+inference from which it was masked; ``lfads_tf2.held_out`` makes such rates.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ class Score(NamedTuple):
 
 
 class Gains:
-    """Sums of many trials that come block by block.
+    """Sums over many trials that come block by block, perhaps of several sessions."""
 
-    Args:
-        means: D, each channel's mean count over all entries that will come: the constant rates to be compared with.
-    """
-
-    def __init__(self, means: np.ndarray):
-        self.means = np.where(means > 0, means, SMALLEST_RATE)
+    def __init__(self):
         self.gains: list[np.ndarray] = []
         self.counts: list[np.ndarray] = []
 
-    def add(self, rates: np.ndarray, spikes: np.ndarray) -> None:
-        """One block of trials; arguments as ``score``."""
+    def add(self, rates: np.ndarray, spikes: np.ndarray, means: np.ndarray) -> None:
+        """One block of trials of one session.
+
+        Args:
+            rates, spikes: as ``score``.
+            means: each channel's mean count over all of the session's trials: the constant rates to compare with.
+        """
+        means = np.where(means > 0, means, SMALLEST_RATE)
         rates, spikes = np.asarray(rates, np.float64), np.asarray(spikes, np.float64)
         if rates.shape != spikes.shape or rates.ndim != 3:
             raise ValueError(
@@ -50,7 +51,7 @@ class Gains:
             raise ValueError("rates must be zero or positive numbers; give expected spikes a bin, not log-rates")
         counted, rates = np.where(seen, spikes, 0.0), np.where(rates == 0, SMALLEST_RATE, rates)
         # The log-factorials are the same in both likelihoods and cancel.
-        gain = counted * np.log(rates / self.means) - (rates - self.means)
+        gain = counted * np.log(rates / means) - (rates - means)
         self.gains.append(np.sum(gain, axis=(1, 2), where=seen))
         self.counts.append(counted.sum(axis=(1, 2)))
 
@@ -86,6 +87,6 @@ def score(rates: np.ndarray, spikes: np.ndarray) -> Score:
     Raises:
         ValueError: shapes differ, or a rate is negative or NaN where there are spikes to compare.
     """
-    sums = Gains(channel_means(np.asarray(spikes)))
-    sums.add(rates, spikes)
+    sums, spikes = Gains(), np.asarray(spikes)
+    sums.add(rates, spikes, channel_means(spikes))
     return sums.score()

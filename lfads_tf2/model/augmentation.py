@@ -95,7 +95,7 @@ def held_out(spec: ModelSpec, batch: Batch, chosen, rate: float) -> Batch:
     )
 
 
-def masked(spec: ModelSpec, batch: Batch, chosen, means) -> Batch:
+def masked(batch: Batch, chosen, means) -> Batch:
     """Entries leave the encoders' input for their channel's mean count, which is what is expected without them.
 
     Args:
