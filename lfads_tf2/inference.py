@@ -14,6 +14,7 @@ import tensorflow as tf
 from lfads_tf2 import noise
 from lfads_tf2.data import storage
 from lfads_tf2.data.gathering import BatchMaker
+from lfads_tf2.held_out import HeldOutRates
 from lfads_tf2.model.lfads import LFADS, Encoding, Outputs
 from lfads_tf2.objective import Ramps, correlation_cost, ramps, reconstruction, trial_terms, weights_cost
 from lfads_tf2.types import Batch, Dials, ModelSpec, Noise, Session, Trials
@@ -72,6 +73,27 @@ class Inference(tf.Module):
         """
         return self._run(session, trials, rows_within_budget(self.model.spec), 1, 0)
 
+    def held_out_rates(self, session: int, trials: Trials, means: np.ndarray) -> np.ndarray:
+        """Rates of which each was inferred without the spikes of its own entry; see ``lfads_tf2.held_out``.
+
+        Args:
+            session, trials: as in ``posterior_average``; a trial's place decides which of its entries are masked when.
+            means: mean count of each of the session's encoded channels in the training trials.
+
+        Returns:
+            trials x bins x channels of the target, in expected spikes a bin, for ``metrics.held_out.score``.
+        """
+        spec, count = self.model.spec, len(trials.data)
+        run = HeldOutRates(self.model, [means] * len(spec.sessions))
+        at_once = min(count, rows_within_budget(spec))
+        rates = storage.empty((count, spec.num_steps, spec.sessions[session].num_channels), np.float32)
+        for start in range(0, count, at_once):
+            rows = np.minimum(np.arange(start, start + at_once), count - 1)
+            batch = self._batch(session, trials, rows)
+            rates[start : start + at_once] = run(batch).numpy()[: count - start, :, : rates.shape[2]]
+            storage.release(rates)
+        return rates
+
     def _run(self, session, trials, trials_at_once, samples_at_once, num_samples):
         """``num_samples`` 0: means instead of samples."""
         count = len(trials.data)
@@ -84,9 +106,7 @@ class Inference(tf.Module):
         collected: dict[str, np.ndarray] = {}
         for start in range(0, count, trials_at_once):
             if start % group == 0:
-                rows = np.minimum(np.arange(start, start + group), count - 1)
-                arrays = (tf.constant(array) for array in self._maker.gathered(trials, rows))
-                batch = self._maker.batch(tf.constant(session, tf.int32), None, *arrays)
+                batch = self._batch(session, trials, np.minimum(np.arange(start, start + group), count - 1))
                 encoding = self._encode(batch)
             merged, bounds = None, []
             for index in range(passes):
@@ -109,6 +129,10 @@ class Inference(tf.Module):
                 collected[key][start : start + trials_at_once] = value[: count - start]
                 storage.release(collected[key])
         return collected
+
+    def _batch(self, session: int, trials: Trials, rows: np.ndarray) -> Batch:
+        arrays = map(tf.constant, self._maker.gathered(trials, rows))
+        return self._maker.batch(tf.constant(session, tf.int32), tf.constant(rows, tf.int32), *arrays)
 
     @tf.function(reduce_retracing=True)
     def _encode(self, batch: Batch) -> Encoding:
@@ -187,7 +211,7 @@ class _Repeated:
 
     def batch(self, batch: Batch) -> Batch:
         along = {name: self._along(1, getattr(batch, name)) for name in ("data", "ext_input", "target", "counted")}
-        return batch._replace(**along)
+        return batch._replace(**along, trials=self._along(0, batch.trials))
 
     def encoding(self, encoding: Encoding) -> Encoding:
         by_trial = {"post_g0_mean", "post_g0_logvar"}

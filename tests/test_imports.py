@@ -31,6 +31,7 @@ FORBIDDEN = {
     ),
     "lfads_tf2/objective.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
     "lfads_tf2/noise.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
+    "lfads_tf2/held_out.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
     "lfads_tf2/inference.py": ("lfads_tf2.training", "lfads_tf2.program", "h5py"),
     "lfads_tf2/program/results.py": ("lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.model"),
     "lfads_tf2/settings/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),

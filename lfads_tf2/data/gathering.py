@@ -48,7 +48,7 @@ class BatchMaker:
 
         Args:
             session: index of the session, a scalar.
-            trials: B numbers of the trials within the session; None where nothing asks for them.
+            trials: B numbers of the trials within the session.
             data, ext_input, target: time-major; the latter two are not looked at where the model has none.
         """
         batch = Batch(data, ext_input if self.shapes["ext_input"][1] else None, session, trials=trials)
