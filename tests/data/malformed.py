@@ -268,7 +268,7 @@ TOGETHER = [
     Malformed("inputs in one session only", _sessions(_BOTH, good()), r"b\.h5: train_ext_input: missing, but", _INPUTS),
     Malformed("sessions of different length", _sessions(good(), good(train_data=counts(bins=4), valid_data=None)), r"differ in their number of bins: .*a\.h5 has 5, .*b\.h5 has 4; cut"),
     Malformed("rates fed back, two sessions", _sessions(good(), good()), r"--feedback_factors_or_rates=rates needs a single session, got 2: .*a\.h5, .*b\.h5; use --feedback_factors_or_rates=factors", {"feedback_factors_or_rates": "rates"}),
-    Malformed("lag too long", _session(), r"--controller_input_lag=5: trials have only 5 bins.*use a smaller lag", {"controller_input_lag": 5}),
+    Malformed("lag too long", _session(), r"--controller_input_lag=5: trials have only 5 bins.*use --controller_input_lag=4, --co_dim=0", {"controller_input_lag": 5}),
     Malformed("second file wrong", _sessions(good(), good(train_data=counts() - 1)), r"b\.h5: train_data: negative count"),
 ]
 # fmt: on
