@@ -9,6 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 from lfads_tf2.program.command_line import guarded
 
 if __name__ == "__main__":
-    from lfads_tf2.metrics.evaluate_command import main
+    from lfads_tf2.program.evaluate_command import main
 
     sys.exit(guarded("evaluate.py", main, sys.argv[1:]))

@@ -41,7 +41,7 @@ COMMANDS = {
     "export-params": Command("write every weight under the original program's name", _KINDS, "write_model_params"),
     "auto": Command("AutoLFADS: search hyperparameters while a population trains", "autolfads.__main__:main"),
     "runs": Command("run or list the prepared runs of a run collection", "run_manager.__main__:main"),
-    "evaluate": Command("score results as the Neural Latents Benchmark does", "metrics.evaluate_command:main"),
+    "evaluate": Command("score results as the Neural Latents Benchmark does", "program.evaluate_command:main"),
     "add-session": Command("add a session to a trained model", "run_manager.add_session_command:main"),
     "online": Command("step a trained model one bin at a time", "online.command:main"),
     "simulate": Command("make synthetic spikes with known rates", "synthetic.command:main"),
