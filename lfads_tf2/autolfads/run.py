@@ -15,6 +15,7 @@ from lfads_tf2.autolfads.config import Search, SearchConfig, with_data
 from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
 from lfads_tf2.autolfads.records import FIT_LOG, Records, read_fit_log
 from lfads_tf2.data import DataError, epoch_batches, read_sessions
+from lfads_tf2.errors import one_of
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.types import Session
 
@@ -121,7 +122,7 @@ def ray_is_there() -> bool:
 
 def _executor(mode: str, search: Search, sessions: list[Session], ray_address: str) -> tuple[Executor, object]:
     if mode not in MODES:
-        raise SearchFailed(f"--population_mode must be one of {', '.join(MODES)}, got {mode!r}")
+        raise SearchFailed(f"--population_mode must be {one_of(MODES, mode)}")
     if ray_address and mode in ("serial", "batched"):
         raise SearchFailed(
             f"--ray_address={ray_address} needs --population_mode=ray, got {mode}; leave one of them out"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -10,8 +9,11 @@ import re
 import h5py
 
 from lfads_tf2.data.errors import DataError, listing
+from lfads_tf2.errors import nearest
 
 HDF5_ENDINGS = (".h5", ".hdf5")
+# Other files that may well hold somebody's counts.
+ARRAY_ENDINGS = (".npz", ".npy", ".mat", ".csv", ".pkl")
 # What editors, file managers and careful people put behind the name of a copy.
 BACKUP = re.compile(r"(~|\.(bak|backup|old|orig|swp|tmp|part)|\((copy|\d+)\)|[ _-]+copy([ _-]?\d+)?)$", re.IGNORECASE)
 
@@ -101,12 +103,19 @@ def looks_like_hdf5(path: str) -> bool:
 def _nothing_found(data_dir: str, stem: str, files: list[str]) -> str:
     there = f"the folder holds {listing(files)}" if files else "the folder holds no files"
     if not stem:
-        return f"--data_dir={data_dir}: no HDF5 file found; {there}; give the folder that holds one HDF5 file a session"
+        arrays = [file for file in files if file.lower().endswith(ARRAY_ENDINGS)]
+        advice = (
+            f"store the counts of {arrays[0]} as HDF5: with h5py.File('monday.h5', 'w') as f: f['train_data'], "
+            "f['valid_data'] = ..., trials x bins x channels"
+            if arrays
+            else "give the folder that holds one HDF5 file a session"
+        )
+        return f"--data_dir={data_dir}: no HDF5 file found; {there}; {advice}"
     text = f"--data_dir={data_dir}: no file is called {stem}_<session> (--data_filename_stem={stem}); {there}"
     close = [file for file in files if file.startswith(stem)]
     if close:
         text += f"; {close[0]} starts with the stem, but an underscore and the session's name must follow it"
     else:
-        near = difflib.get_close_matches(stem, files, n=3, cutoff=0.4)
+        near = nearest(stem, files, most=3, likeness=0.4)
         text += f"; nearest: {listing(near)}" if near else ""
     return text + "; correct --data_filename_stem, or leave it empty to read every HDF5 file of the folder"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 
 import h5py
@@ -11,6 +10,7 @@ import numpy as np
 from lfads_tf2.data.errors import by, listing
 from lfads_tf2.data.opening import ALLOW, leads_out, storage_problem
 from lfads_tf2.data.text import is_varying, read_varying
+from lfads_tf2.errors import nearest
 
 HALVES = ("train", "valid")
 
@@ -117,7 +117,9 @@ class SessionFile:
         keys = f"the keys are {listing(self.keys, 12)}" if self.keys else "the file has no keys at all"
         items = {key: self.item(key) for key in self.keys}
         nested = [key for key, item in items.items() if isinstance(item, h5py.Group) and "train_data" in item]
-        if self.key("eval_spikes_heldin", "train_spikes_heldout"):
+        if "nwb_version" in self.handle.attrs or self.path.lower().endswith(".nwb"):
+            guess = "this is an NWB file; count its spikes with lfads_tf2.run_manager.loading.load_nwb"
+        elif self.key("eval_spikes_heldin", "train_spikes_heldout"):
             guess = "they look like the Neural Latents Benchmark (NLB) dialect; store train_spikes_heldin too"
         elif self.key("train_recon_data"):
             guess = "they look like the second dialect (train_recon_data); store train_encod_data too"
@@ -127,7 +129,7 @@ class SessionFile:
             guess = f"train_data lies inside the group {nested[0]!r}; move it to the top of the file"
         else:
             # Names of keys that may well stand there beside it are as near as 0.75.
-            near = difflib.get_close_matches("train_data", self.keys, n=1, cutoff=0.85)
+            near = nearest("train_data", self.keys, likeness=0.85)
             guess = f"if {near[0]!r} holds them, rename it; " if near else ""
             guess += "store the training trials, trials x time x channels, as train_data"
         return f"train_data: missing (and so is train_encod_data); {keys}; {guess}"

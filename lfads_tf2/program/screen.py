@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+from typing import TextIO
 
 
 def show_messages() -> None:
@@ -13,6 +14,55 @@ def show_messages() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("absl", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def read_no_more(stream: TextIO) -> None:
+    """Sends everything further, what waits in the stream's buffer included, nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+class _Dispensable:
+    """A text stream that work does not depend on: once it cannot be written to, everything further is left out."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            read_no_more(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            read_no_more(self._stream)
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def dispensable_messages():
+    """Lets a command go on without a screen: whoever reads its messages may go away, or their disk become full."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed by whoever started us: the next file to be opened would take its place, and our messages.
+            os.open(os.devnull, os.O_RDWR)
+    kept = sys.stderr
+    sys.stderr = _Dispensable(kept or open(2, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+    try:
+        yield
+        sys.stderr.flush()
+    finally:
+        sys.stderr = kept
 
 
 @contextlib.contextmanager
