@@ -38,7 +38,8 @@ def test_kl_to_student_t(df, mean, logvar):
 
 @pytest.mark.parametrize("kind", ["gaussian", "student_t"])
 def test_independent_priors(kind):
-    layer = IndependentPrior(HyperParameters(co_prior=kind, co_prior_var_scale=0.3, co_prior_df=4.0, co_dim=2))
+    layer = IndependentPrior(2, 0.3, None if kind == "gaussian" else 4.0)
+    layer.build()
     law = stats.norm(0, np.sqrt(0.3)) if kind == "gaussian" else stats.t(4.0, 0, np.sqrt(0.3))
     u = RANDOM.normal(size=(7, 5, 2)).astype(np.float32)
     np.testing.assert_allclose(layer.log_prob(u), law.logpdf(u), rtol=1e-4, atol=1e-5)
