@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2.data import check_against, resolve
+from lfads_tf2.data import check_against
+from lfads_tf2.data.entries import check_for, zeros_for_missing
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.inference import Inference, session_results
@@ -16,6 +18,10 @@ from lfads_tf2.metrics import rates as metrics
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.program import devices
 from lfads_tf2.program import model_files as model_io
+from lfads_tf2.program.model_building import model_spec, new_model
+from lfads_tf2.settings import run_folder
+from lfads_tf2.settings.combination import refuse_other_architecture
+from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints
 from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import Session, Trials
@@ -62,6 +68,7 @@ class Estimator:
 
         Raises:
             ValueError: the arrays do not fit each other or the observation model.
+            SettingsError, RunError: ``save_dir`` holds a model of other sizes, or of other data.
         """
         train = self._trials(spikes, target)
         if valid is None:
@@ -77,10 +84,15 @@ class Estimator:
             self._temporary = tempfile.TemporaryDirectory(prefix="lfads_")
         folder = Path(self.save_dir or self._temporary.name)
         folder.mkdir(parents=True, exist_ok=True)
-        spec, device = resolve(self.hyperparameters, [session]), devices.configure(self.hyperparameters)
+        record = run_folder.read(folder)
+        if record is not None:
+            refuse_other_architecture(dataclasses.asdict(self.hyperparameters), record)
+        spec, device = model_spec(self.hyperparameters, [session], record), devices.configure(self.hyperparameters)
         with tf.device(device.name):
-            self.model = LFADS(spec, seed=self.seed, native=device.native)
-            Trainer(self.model, [session], folder, self.seed, show_progress=False, jit_compile=device.xla).train()
+            self.model = new_model(spec, [session], self.seed, device.native)
+            trainer = Trainer(self.model, [session], folder, self.seed, show_progress=False, jit_compile=device.xla)
+            RunRecord.of(spec).write(folder, trainer.step)
+            trainer.train()
             self.step = model_io.load_checkpoint(self.model, checkpoints.for_inference(folder, "")).step
         self._session = session
         return self
@@ -139,26 +151,31 @@ class Estimator:
                     f"target must have the trials of spikes and at least their bins and channels, got {recon.shape} "
                     f"for spikes {data.shape}"
                 )
-            recon = None if recon.shape == data.shape and np.array_equal(recon, data) else recon
-        return Trials(data, recon=recon)
+            recon = None if recon.shape == data.shape and np.array_equal(recon, data, True) else recon
+        return zeros_for_missing(Trials(data, recon=recon))
 
     def _checked(self, name: str, array) -> np.ndarray | None:
+        """The array in its storage type, by the check that files pass too."""
         if array is None:
             return None
-        array = np.asarray(array)
-        if array.ndim != 3 or not array.size:
+        try:
+            array = np.asarray(array)
+            # Tables hand whole numbers out as objects.
+            array = array.astype(np.float64) if array.dtype.kind == "O" else array
+        except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name} must be trials x bins x channels with at least one entry, got shape {array.shape}"
-            )
-        if self.hyperparameters.output_dist != "poisson":
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite numbers; fill the gaps or leave these trials out")
-            return array.astype(np.float32)
-        if not (np.isfinite(array) & (array >= 0) & (np.floor(array) == array)).all():
+                f"{name} must be one array of numbers, trials x bins x channels; cut or pad trials of unequal length "
+                f"to the same bins ({error})"
+            ) from error
+        if array.ndim != 3 or not array.size or array.dtype.kind not in "biuf":
             raise ValueError(
-                f"{name} must be spike counts, whole numbers of at least 0; for values use output_dist='gaussian'"
+                f"{name} must be numbers, trials x bins x channels, with at least one entry, got {array.dtype} of "
+                f"shape {array.shape}"
             )
-        return array.astype(np.min_scalar_type(int(array.max())))
+        values, found = check_for(self.hyperparameters)(array)
+        if found:
+            raise ValueError("\n".join(f"{name}: {problem}" for problem in found))
+        return values
 
 
 def _chosen(trials: Trials, rows: np.ndarray) -> Trials:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params")
@@ -45,6 +46,7 @@ class HyperParameters:
     kind: str = _hp("train", "what to do", "run", choices=KINDS)
     data_dir: str = _hp("", "folder that holds one HDF5 file a session", "run")
     data_filename_stem: str = _hp("", "read the files called <stem>_<session>; empty: every HDF5 file of the folder is a session", "run")
+    allow_outside_files: bool = _hp(False, "follow links and storage that lead out of a data file; only for files you trust", "run")
     lfads_save_dir: str = _hp("", "folder for everything that is written; empty: lfads_output inside data_dir", "run")
     model_params_file: str = _hp("", "start from this model: a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint", "run")
     seed: int = _hp(-1, "seed of every random draw; -1 picks one and records it", "run", minimum=-1, maximum=2**31 - 1)
@@ -182,6 +184,12 @@ def value_problem(name: str, value: Any) -> str | None:
     if "choices" in facts and value not in facts["choices"] and not (facts.get("own") and OWN_PART.fullmatch(value)):
         own = "; a class of yours is given as module:Class" if facts.get("own") else ""
         return f"--{name} must be one of {', '.join(facts['choices'])}, got {value!r}{own}"
+    broken = broken_bound(facts, value)
+    return None if broken is None else f"--{name} must be {broken}, got {value!r}"
+
+
+def broken_bound(facts: Mapping[str, Any], value: Any) -> str | None:
+    """The first of the bounds of a declaration (minimum, maximum, above, below) that a value breaks, in words."""
     checks = (
         ("minimum", "at least", lambda bound: value >= bound),
         ("maximum", "at most", lambda bound: value <= bound),
@@ -191,7 +199,7 @@ def value_problem(name: str, value: Any) -> str | None:
     for fact, words, holds in checks:
         # "not holds" and a finite check also refuse NaN and infinity.
         if fact in facts and not (holds(facts[fact]) and abs(value) < float("inf")):
-            return f"--{name} must be {words} {facts[fact]}, got {value!r}"
+            return f"{words} {facts[fact]}"
     return None
 
 

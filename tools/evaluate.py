@@ -13,6 +13,7 @@ The data file is a session in any dialect. Beside the spikes it may hold, for NA
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import h5py
 import numpy as np
 
+from lfads_tf2.data.entries import checked_counts
 from lfads_tf2.data.reading import read_session
 from lfads_tf2.metrics import neural_latents as benchmark
 from lfads_tf2.metrics.rates import bits_per_spike
@@ -58,7 +60,7 @@ def rates_and_spikes(path: Path, half: str, trials) -> tuple[np.ndarray, np.ndar
 def scores(data: Path, results: Path, train_results: Path | None) -> dict[str, float]:
     """Every metric that the files allow."""
     problems: list[str] = []
-    session = read_session(data.name, str(data), "poisson", problems, [], missing=True)
+    session = read_session(data.name, str(data), functools.partial(checked_counts, missing=True), problems, [])
     if session is None:
         raise Refused("\n".join(problems))
     if session.valid is None:

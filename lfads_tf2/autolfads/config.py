@@ -11,7 +11,7 @@ from typing import Any
 
 from lfads_tf2.autolfads.searched import Searched, coerced, searched_from
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import HyperParameters, declared, problems
+from lfads_tf2.hyperparameters import HyperParameters, broken_bound, declared, problems
 from lfads_tf2.settings.mapping import from_mapping
 
 EXPLOITS, SEARCHES = ("tournament", "truncation"), ("pbt", "random")
@@ -62,15 +62,8 @@ def option_problem(name: str, value: Any) -> str | None:
         return f"{label} must be {words}, got {value!r}"
     if "choices" in facts and value not in facts["choices"]:
         return f"{label} must be one of {', '.join(facts['choices'])}, got {value!r}"
-    for fact, wording, holds in (
-        ("minimum", "at least", lambda bound: value >= bound),
-        ("above", "greater than", lambda bound: value > bound),
-        ("maximum", "at most", lambda bound: value <= bound),
-        ("below", "less than", lambda bound: value < bound),
-    ):
-        if fact in facts and not holds(facts[fact]):
-            return f"{label} must be {wording} {facts[fact]}, got {value!r}"
-    return None
+    broken = broken_bound(facts, value)
+    return None if broken is None else f"{label} must be {broken}, got {value!r}"
 
 
 @dataclasses.dataclass(frozen=True)

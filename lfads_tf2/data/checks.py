@@ -9,6 +9,7 @@ import numpy as np
 
 from lfads_tf2.data import storage
 from lfads_tf2.data.errors import DataError, by, listing
+from lfads_tf2.data.plausibility import bin_width_problems, twins, unit_warnings
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
 from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
@@ -16,6 +17,8 @@ from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
     """Everything that is wrong between the hyperparameters and the sessions; empty when all is well."""
     found = [problem for session in sessions for problem in _session_problems(hp, session)]
+    if hp.kind == "train":
+        found += bin_width_problems(sessions)
     steps = {session.path: session.train.data.shape[1] for session in sessions}
     targets = {session.path: session.train.target.shape[1] for session in sessions}
     if len(set(steps.values())) > 1 or len(set(targets.values())) > 1:
@@ -81,6 +84,10 @@ def _session_problems(hp: HyperParameters, session: Session) -> list[str]:
                 f"{key}: has {width} inputs a bin (shape {by(trials.ext_input.shape)}), but "
                 f"--ext_input_dim={hp.ext_input_dim}; use --ext_input_dim={width} or store {hp.ext_input_dim} inputs"
             )
+    if hp.kind == "train" and hp.output_dist == "poisson" and not storage.any_entry(session.train.target):
+        found.append(
+            f"{session.path}: every count of the training trials is 0; check what was exported, and of which units"
+        )
     matrix = session.alignment_matrix
     if matrix is not None and matrix.shape != (channels, hp.factors_dim):
         key = f"{session.path}: alignment_matrix_cxf"
@@ -112,20 +119,16 @@ def _session_problems(hp: HyperParameters, session: Session) -> list[str]:
 
 def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
     """What is odd but usable, one sentence each."""
-    found = []
+    found = twins(sessions)
     for session in sessions:
+        if hp.output_dist == "poisson":
+            found += unit_warnings(session)
         silent = np.flatnonzero(~storage.any_by_channel(session.train.target))
         if silent.size:
             found.append(
                 f"{session.path}: {silent.size} of {session.train.target.shape[2]} channels are zero in every training "
                 f"trial (counted from 0: {listing(silent)}); better left out of the data"
             )
-    carriers = [session.path for session in sessions if session.train.ext_input is not None]
-    if carriers and hp.ext_input_dim == 0:
-        found.append(
-            f"external inputs in {listing(carriers)} are ignored because --ext_input_dim is 0; "
-            f"--ext_input_dim={next(s for s in sessions if s.path == carriers[0]).train.ext_input.shape[2]} uses them"
-        )
     if hp.kind != "train":
         return found
     fewest = min((len(session.train.data) for session in sessions), default=hp.batch_size)

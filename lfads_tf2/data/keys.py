@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import os
 
 import h5py
 import numpy as np
 
 from lfads_tf2.data.errors import by, listing
+from lfads_tf2.data.opening import ALLOW, leads_out, storage_problem
+from lfads_tf2.data.text import is_varying, read_varying
 
 HALVES = ("train", "valid")
 
 
 class SessionFile:
-    """One open file and everything found wrong with it. Keys match without regard to case when none is exact."""
+    """One open file and everything found wrong with it. Keys match without regard to case when none is exact.
 
-    def __init__(self, handle: h5py.File, path: str) -> None:
+    ``ext_inputs``: external inputs are wanted. ``allow_outside``: links and storage may lead out of the file.
+    """
+
+    def __init__(self, handle: h5py.File, path: str, ext_inputs: bool = True, allow_outside: bool = False) -> None:
         self.handle = handle
         self.path = path
+        self.ext_inputs, self.allow_outside = ext_inputs, allow_outside
         self.keys: list[str] = []
         self.problems: list[str] = []
         self.warnings: list[str] = []
@@ -40,11 +47,17 @@ class SessionFile:
         return None
 
     def item(self, key: str) -> h5py.Dataset | h5py.Group | h5py.Datatype | None:
-        """What lies under a key; None for a link that leads nowhere."""
+        """What lies under a key; None for a link that leads nowhere, or out of the file where that is not allowed."""
+        outside = leads_out(self.handle, key)
+        if outside is not None and not (self.allow_outside and os.path.isfile(self._beside(outside))):
+            return None
         try:
             return self.handle[key]
-        except (KeyError, OSError):
+        except (KeyError, OSError, RuntimeError):
             return None
+
+    def _beside(self, name: str) -> str:
+        return os.path.join(os.path.dirname(os.path.realpath(self.path)), name)
 
     def dataset(self, *names: str) -> h5py.Dataset | None:
         """The dataset under the first of these names; None when it is absent or (then a problem) no dataset."""
@@ -53,7 +66,11 @@ class SessionFile:
             return None
         item = self.item(key)
         if item is None:
-            self.complain(key, "a link that leads nowhere; store the array itself in this file")
+            outside = leads_out(self.handle, key)
+            if outside is not None and not self.allow_outside:
+                self.complain(key, f"a link out of this file, to {outside}; store the array itself ({ALLOW})")
+            else:
+                self.complain(key, "a link that leads nowhere; store the array itself in this file")
             return None
         if not isinstance(item, h5py.Dataset):
             group = isinstance(item, h5py.Group)
@@ -62,6 +79,11 @@ class SessionFile:
             return None
         if item.shape is None:
             self.complain(key, "an empty dataset without a shape; store an array or remove the key")
+            return None
+        readable = kind_of(item) in ("numbers", "text")
+        problem = storage_problem(item, self.path, self.allow_outside) if readable else None
+        if problem is not None:
+            self.complain(key, problem)
             return None
         return item
 
@@ -135,4 +157,8 @@ def vector(file: SessionFile, dataset: h5py.Dataset, length: int | None, of_what
         wanted = f"one value for each of the {length} {of_what}" if length else f"one value for each of the {of_what}"
         file.complain(name_of(dataset), f"has shape {by(dataset.shape)}; needs {wanted}")
         return None
-    return (dataset.asstr(errors="replace") if kind_of(dataset) == "text" else dataset)[()].reshape(-1)
+    if kind_of(dataset) != "text":
+        return dataset[()].reshape(-1)
+    if is_varying(dataset):
+        return np.array(read_varying(dataset.file.filename, dataset.name), dtype=object)
+    return dataset.asstr(errors="replace")[()].reshape(-1)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
-from collections.abc import Callable
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from lfads_tf2.data.arrays import CHANNELS, INPUTS, has_shape, read_counts, read_values
+from lfads_tf2.data.arrays import has_shape, read_entries
 from lfads_tf2.data.checks import check_against, warnings_about
+from lfads_tf2.data.entries import CHANNELS, INPUTS, Check, check_for, checked_values, zeros_for_missing
 from lfads_tf2.data.errors import DataError, by
 from lfads_tf2.data.extras import (
     CONDITIONS,
@@ -22,12 +21,11 @@ from lfads_tf2.data.extras import (
     read_conversion_factor,
     read_indices,
 )
-from lfads_tf2.data.finding import find_sessions, looks_like_hdf5
+from lfads_tf2.data.finding import find_sessions
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
+from lfads_tf2.data.opening import why_not_opened
 from lfads_tf2.data.targets import Parts, check_parts, is_benchmark, joined, read_parts, target_of
-from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
-from lfads_tf2.settings.plugins import DISTRIBUTION_MEMBERS, load_class
+from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.types import Session, Trials
 
 _log = logging.getLogger("lfads_tf2")
@@ -51,8 +49,9 @@ def read_sessions(hp: HyperParameters) -> list[Session]:
     odd but usable goes to the logger ``lfads_tf2`` as warnings.
     """
     sessions, problems, warnings = [], [], []
+    check = check_for(hp)
     for name, path in find_sessions(hp.data_dir, hp.data_filename_stem):
-        session = read_session(name, path, hp.output_dist, problems, warnings, may_miss(hp), hp.gamma_loc)
+        session = read_session(name, path, check, problems, warnings, hp.ext_input_dim > 0, hp.allow_outside_files)
         if session is not None:
             sessions.append(session)
     problems += check_against(hp, sessions)
@@ -60,65 +59,34 @@ def read_sessions(hp: HyperParameters) -> list[Session]:
         raise DataError(problems)
     for warning in warnings + warnings_about(hp, sessions):
         _log.warning(warning)
-    return [_without_ext_input(session) for session in sessions] if hp.ext_input_dim == 0 else sessions
-
-
-def may_miss(hp: HyperParameters) -> bool:
-    """Whether NaN in the data means "not observed"."""
-    return "selective_backprop" in augmentation_names(hp)
-
-
-# What the observation models accept.
-ACCEPTED = {"poisson": "counts", "gaussian": "values", "gamma": "positive", "zero_inflated_gamma": "non-negative"}
-READERS = {
-    "counts": read_counts,
-    "values": read_values,
-    "positive": functools.partial(read_values, above=0.0),
-    "non-negative": functools.partial(read_values, above=0.0, zeros=True),
-}
-
-
-def _reader(output_dist: str, above: float) -> Callable:
-    """What reads and checks the data of an observation model. Raises DataError for a user's class that is not one."""
-    accepted = ACCEPTED.get(output_dist)
-    if accepted is None:
-        try:
-            accepted = load_class(output_dist, "output_dist", DISTRIBUTION_MEMBERS).data
-        except SettingsError as error:
-            raise DataError(error.problems) from error
-    if accepted not in READERS:
-        raise DataError(
-            [f"--output_dist={output_dist}: its data must be one of {', '.join(READERS)}, got {accepted!r}"]
-        )
-    return READERS[accepted] if accepted in ("counts", "values") else functools.partial(READERS[accepted], above=above)
+    return sessions
 
 
 def read_session(
     name: str,
     path: str,
-    output_dist: str,
+    check: Check,
     problems: list[str],
     warnings: list[str],
-    missing: bool = False,
-    above: float = 0.0,
+    ext_inputs: bool = True,
+    allow_outside: bool = False,
 ) -> Session | None:
     """One session; what is wrong or odd is added to ``problems`` and ``warnings``, and None returned if it is wrong.
 
-    ``missing``: NaN in the data means "not observed"; the encoders then read 0 there. ``above``: least value of gamma
-    models.
+    ``check``: of its data, as ``check_for`` gives it; where that lets NaN through, the encoders read 0.
+    ``ext_inputs``: False leaves external inputs unread. ``allow_outside``: links and storage may lead out of the file.
     """
     try:
         handle = h5py.File(path, "r")
     except OSError as error:
-        problems.append(f"{path}: {_why_not_opened(path, error)}")
+        problems.append(f"{path}: {why_not_opened(path, error)}")
         return None
     with handle:
-        file = SessionFile(handle, path)
+        file = SessionFile(handle, path, ext_inputs, allow_outside)
         try:
             # A name that is not UTF-8 comes as bytes; it is none that we look for.
             file.keys = [key for key in handle if isinstance(key, str)]
-            read = functools.partial(_reader(output_dist, above), missing=missing)
-            session = _read_open_file(name, file, read)
+            session = _read_open_file(name, file, check)
         except (OSError, RuntimeError, KeyError) as error:
             file.problems.append(f"{path}: cannot be read ({error}); the file is damaged, write or copy it again")
     # The same key may have been asked for twice.
@@ -127,25 +95,13 @@ def read_session(
     return None if file.problems else session
 
 
-def _why_not_opened(path: str, error: OSError) -> str:
-    if not os.path.exists(path):
-        return "a link that leads nowhere, or removed just now; store the file itself in the folder"
-    if not os.access(path, os.R_OK):
-        return "cannot be opened: no permission to read it; change its permissions"
-    if os.path.getsize(path) == 0:
-        return "the file is empty (0 bytes); write or copy it again"
-    if looks_like_hdf5(path):
-        return f"a truncated or damaged HDF5 file ({error}); write or copy it again"
-    return "not an HDF5 file; move it out of the data folder, or store the session as HDF5"
-
-
-def _read_open_file(name: str, file: SessionFile, read: Callable) -> Session | None:
+def _read_open_file(name: str, file: SessionFile, check: Check) -> Session | None:
     keys = file.data_keys()
     factor = read_conversion_factor(file)
     halves: dict[str, _Half] = {}
     for half in HALVES:
         seen, target = keys[half]
-        found = _read_half(file, half, seen, target, factor, read) if seen else None
+        found = _read_half(file, half, seen, target, factor, check) if seen else None
         if found is not None:
             halves[half] = found
     if keys["train"][0] and not keys["valid"][0]:
@@ -154,6 +110,7 @@ def _read_open_file(name: str, file: SessionFile, read: Callable) -> Session | N
     indices = read_indices(file, {half: found.shape[0] for half, found in halves.items()})
     alignment = read_alignment(file)
     width = read_bin_width(file)
+    _say_what_is_ignored(file)
     if file.problems:
         return None
     whole = {}
@@ -161,8 +118,19 @@ def _read_open_file(name: str, file: SessionFile, read: Callable) -> Session | N
         trials = found.trials._replace(indices=indices[half])
         if found.parts is not None:
             trials = trials._replace(recon=joined(trials.data, found.parts, halves["train"].parts))
-        whole[half] = _with_zeros_for_missing(trials)
+        whole[half] = zeros_for_missing(trials)
     return Session(name, file.path, whole["train"], whole.get("valid"), bin_width_ms=width, **alignment)
+
+
+def _say_what_is_ignored(file: SessionFile) -> None:
+    """External inputs that are there and not asked for."""
+    dataset = None if file.ext_inputs else file.dataset("train_ext_input")
+    if dataset is not None:
+        width = dataset.shape[2] if len(dataset.shape) == 3 else "N"
+        file.warnings.append(
+            f"external inputs in {file.path} are ignored because --ext_input_dim is 0; "
+            f"--ext_input_dim={width} uses them"
+        )
 
 
 def _complain_of_orphans(file: SessionFile, train_key: str) -> None:
@@ -174,28 +142,20 @@ def _complain_of_orphans(file: SessionFile, train_key: str) -> None:
             file.complain(key, f"does not go with {train_key} alone; store the trials as {wanted}, or remove {key}")
 
 
-def _with_zeros_for_missing(trials: Trials) -> Trials:
-    """The encoders cannot read NaN; the target keeps it."""
-    unobserved = np.isnan(trials.data) if trials.data.dtype.kind == "f" else None
-    if unobserved is None or not unobserved.any():
-        return trials
-    return trials._replace(data=np.where(unobserved, np.float32(0), trials.data), recon=trials.target)
-
-
 def _read_half(
-    file: SessionFile, half: str, data_key: str, target_key: str | None, factor: float, read: Callable
+    file: SessionFile, half: str, data_key: str, target_key: str | None, factor: float, check: Check
 ) -> _Half | None:
     dataset = file.numbers(data_key)
     if dataset is None or not has_shape(file, dataset):
         return None
-    data, recon, parts, shape = _attempt(file, dataset, read), None, None, dataset.shape
+    data, recon, parts, shape = _attempt(file, dataset, check), None, None, dataset.shape
     name = target_key or data_key
     if target_key is not None:
         target = target_of(file, dataset, target_key)
         if target is not None:
-            recon, shape = _attempt(file, target, read), target.shape
+            recon, shape = _attempt(file, target, check), target.shape
     if is_benchmark(data_key):
-        parts = read_parts(file, dataset, lambda part: _attempt(file, part, read))
+        parts = read_parts(file, dataset, lambda part: _attempt(file, part, check))
         if half == "train":
             check_parts(file, data_key, parts)
         bins, channels = (parts[name] for name in ("spikes_heldin_forward", "spikes_heldout"))
@@ -204,9 +164,10 @@ def _read_half(
             shape[1] + (0 if bins is None else bins.shape[1]),
             shape[2] + (0 if channels is None else channels.shape[2]),
         )
-    ext_input = _padded(
-        file, half, _read_beside(file, f"{half}_ext_input", dataset.shape, shape, name, INPUTS), shape[1]
-    )
+    ext_input = None
+    if file.ext_inputs:
+        ext_input = _read_beside(file, f"{half}_ext_input", dataset.shape, shape, name, INPUTS)
+        ext_input = _padded(file, half, ext_input, shape[1])
     truth = _read_beside(file, f"{half}_truth", shape, shape, name, CHANNELS)
     if truth is not None and factor != 1.0:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -219,14 +180,16 @@ def _read_half(
     return _Half(dataset.shape, shape, Trials(data, ext_input, truth, None, conditions, recon), parts)
 
 
-def _attempt(file: SessionFile, dataset: h5py.Dataset, read: Callable) -> np.ndarray | None:
+def _attempt(file: SessionFile, dataset: h5py.Dataset, check: Check) -> np.ndarray | None:
     """Read one array; a damaged or too large one is a problem of its key."""
     try:
-        return read(file, dataset)
+        return read_entries(file, dataset, check)
     except OSError as error:
         file.complain(name_of(dataset), f"cannot be read ({error}); the file is damaged, write or copy it again")
     except (MemoryError, ValueError) as error:
-        file.complain(name_of(dataset), f"{by(dataset.shape)} does not fit into memory ({error}); store fewer trials")
+        file.complain(
+            name_of(dataset), f"{by(dataset.shape)} does not fit into memory ({error}); or store fewer trials"
+        )
     return None
 
 
@@ -247,7 +210,7 @@ def _read_beside(
             name_of(dataset), f"has shape {by(dataset.shape)} and {name} {by(target)}; {must} must be the same"
         )
         return None
-    return _attempt(file, dataset, lambda *arguments: read_values(*arguments, axes))
+    return _attempt(file, dataset, functools.partial(checked_values, axes=axes))
 
 
 def _padded(file: SessionFile, half: str, ext_input: np.ndarray | None, bins: int) -> np.ndarray | None:
@@ -280,6 +243,8 @@ def _check_halves_agree(
                 f"the target has shape {by(sizes['valid'])} and that of the training trials {by(sizes['train'])}; "
                 "bins and channels must be the same",
             )
+    if not file.ext_inputs:
+        return
     inputs = {half: found.trials.ext_input for half, found in halves.items()}
     there = {half: file.key(f"{half}_ext_input") for half in HALVES}
     for half, other in (HALVES, HALVES[::-1]):
@@ -291,9 +256,3 @@ def _check_halves_agree(
             f"has {inputs['valid'].shape[2]} inputs a bin and {there['train']} {inputs['train'].shape[2]}; "
             "store the same inputs in both",
         )
-
-
-def _without_ext_input(session: Session) -> Session:
-    """The same session less its external inputs, so that nothing downstream can take them for wanted."""
-    valid = session.valid and session.valid._replace(ext_input=None)
-    return session._replace(train=session.train._replace(ext_input=None), valid=valid)

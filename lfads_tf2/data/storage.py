@@ -8,21 +8,48 @@ same whatever the layout and compression of the HDF5 file.
 from __future__ import annotations
 
 import mmap
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
 import numpy as np
+
+from lfads_tf2.errors import LFADSError
+
+
+class NoRoom(LFADSError, MemoryError):
+    """An array that neither memory nor the folder for temporary files can hold."""
+
 
 # Arrays up to this size stay in memory.
 RESIDENT_BYTES = 2**29
 
 
 def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """An array to be filled; a mapped one when it is larger than RESIDENT_BYTES."""
-    if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize <= RESIDENT_BYTES:
+    """An array to be filled; a mapped one when it is larger than RESIDENT_BYTES. Raises NoRoom."""
+    size = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+    if size <= RESIDENT_BYTES:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(prefix="lfads_") as file:
-        return np.memmap(file, dtype, "w+", shape=shape)
+        _reserve(file, size)
+        return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def _reserve(file, size: int) -> None:
+    """Takes the room on the disk now: writing to a mapped file that has none ends the process (SIGBUS)."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise NoRoom(
+            f"{size / 1e9:.1f} GB are needed in {folder}, the folder for temporary files, which has "
+            f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free ({error.strerror}); set the environment variable "
+            "TMPDIR to a folder with more room"
+        ) from error
 
 
 def is_mapped(array: np.ndarray) -> bool:
@@ -43,6 +70,11 @@ def blocks(array: np.ndarray) -> Iterator[slice]:
     for start in range(0, len(array), rows):
         yield slice(start, start + rows)
         release(array)
+
+
+def any_entry(array: np.ndarray) -> bool:
+    """Whether any entry is not zero; reads no further than the first block that has one."""
+    return any(bool(array[part].any()) for part in blocks(array))
 
 
 def any_by_channel(array: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import h5py
 import numpy as np
 
-from lfads_tf2.data.arrays import has_shape, same_content
+from lfads_tf2.data.arrays import has_shape
+from lfads_tf2.data.blocks import same_content
 from lfads_tf2.data.errors import by
 from lfads_tf2.data.keys import SessionFile, name_of
 

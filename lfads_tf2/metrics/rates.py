@@ -42,12 +42,18 @@ def r2_per_channel_mean(rates: np.ndarray, truth: np.ndarray) -> float:
 
     NaN when no channel's truth changes.
     """
+    scores = channel_r2(rates, truth)
+    changing = scores[~np.isnan(scores)]
+    return float(np.mean(changing)) if len(changing) else float("nan")
+
+
+def channel_r2(rates: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """R² of each channel; NaN where its truth never changes. Arguments and errors as r2_truth."""
     scores = []
     for rate, true in _channels(rates, truth, "truth"):
         total = _spread(true)
-        if total > 0:
-            scores.append(1.0 - np.sum((rate - true) ** 2) / total)
-    return float(np.mean(scores)) if scores else float("nan")
+        scores.append(1.0 - np.sum((rate - true) ** 2) / total if total > 0 else np.nan)
+    return np.array(scores)
 
 
 def mean_channel_correlation(rates: np.ndarray, truth: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Ridge regression whose penalty is chosen by cross-validation."""
+"""Ridge regression: all penalties from one decomposition, and the penalty that cross-validation chooses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,31 @@ import numpy as np
 
 LAMBDAS = np.logspace(-5, 2, 15)
 FOLDS = 10
+
+
+class RidgePath:
+    """Least squares with an intercept and a penalty ‖w‖² on the weights, for any number of penalties.
+
+    Args:
+        x: samples x inputs.
+        y: samples x outputs.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray):
+        self.x_mean, self.y_mean = x.mean(axis=0), y.mean(axis=0)
+        # Centring spares the intercept.
+        centred = x - self.x_mean
+        self.values, self.vectors = np.linalg.eigh(centred.T @ centred)
+        self.rotated = self.vectors.T @ (centred.T @ (y - self.y_mean))
+
+    def weights(self, penalty: float) -> np.ndarray:
+        """inputs x outputs at this penalty, above 0."""
+        # Rounding makes the smallest eigenvalues negative.
+        return self.vectors @ (self.rotated / (np.maximum(self.values, 0.0) + penalty)[:, None])
+
+    def predict(self, x: np.ndarray, penalty: float) -> np.ndarray:
+        """samples x outputs at this penalty."""
+        return (x - self.x_mean) @ self.weights(penalty) + self.y_mean
 
 
 class Ridge(NamedTuple):
@@ -45,7 +70,7 @@ def ridge_cv(targets: np.ndarray, predictors: np.ndarray, cv: str = "standard", 
         raise ValueError(f"ridge regression needs at least two rows without NaN, got {len(x)} of {len(usable)}")
     losses = np.mean([_losses(x, y, train) for train in _training_rows(len(x), cv)], axis=0)
     best = int(np.argmin(losses))
-    weights = _paths(x, y, LAMBDAS[[best]])[0][0]
+    weights = RidgePath(x, y).weights(LAMBDAS[best])
     return Ridge(weights / np.reshape(scale, (-1, 1)), float(LAMBDAS[best]), scale, losses)
 
 
@@ -61,17 +86,5 @@ def _training_rows(rows: int, cv: str) -> list[np.ndarray]:
 
 
 def _losses(x: np.ndarray, y: np.ndarray, train: np.ndarray) -> np.ndarray:
-    weights, intercepts = _paths(x[train], y[train], LAMBDAS)
-    return np.array([
-        np.mean((x[~train] @ w + b - y[~train]) ** 2) for w, b in zip(weights, intercepts, strict=True)
-    ])  # fmt: skip
-
-
-def _paths(x: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights and intercepts for each penalty, from one eigendecomposition; centring spares the intercept."""
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    centred = x - x_mean
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    projected = vectors.T @ (centred.T @ (y - y_mean))
-    weights = [vectors @ (projected / (np.maximum(values, 0.0) + penalty)[:, None]) for penalty in penalties]
-    return weights, [y_mean - x_mean @ w for w in weights]
+    path = RidgePath(x[train], y[train])
+    return np.array([np.mean((path.predict(x[~train], penalty) - y[~train]) ** 2) for penalty in LAMBDAS])

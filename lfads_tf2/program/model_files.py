@@ -12,7 +12,7 @@ import tensorflow as tf
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import file_key, original_names
-from lfads_tf2.program.results import read_params
+from lfads_tf2.program.results import COUNTERS, OPTIMISER_SLOTS, read_params
 from lfads_tf2.training.checkpoints import DAMAGED, is_original, step_of
 from lfads_tf2.training.schedules import TrainingState
 
@@ -26,10 +26,6 @@ class Loaded(NamedTuple):
 
     step: int  # training step; 0 if it does not say
     learning_rate: float | None = None
-
-
-# Not weights of the model: optimiser slots and counters, under the names that the original gave them.
-_SLOTS = ("_Adam:0", "_Adam_1:0", "_beta1_power:0", "_beta2_power:0", "_global_step:0", "_learning_rate:0")
 
 
 def load_original(model: LFADS, path: Path) -> Loaded:
@@ -47,7 +43,7 @@ def load_original(model: LFADS, path: Path) -> Loaded:
     """
     values = _read(path)
     weights = {file_key(name): weight for name, weight in original_names(model).items()}
-    found = {key: value for key, value in values.items() if not key.endswith(_SLOTS)}
+    found = {key: value for key, value in values.items() if not key.endswith((*OPTIMISER_SLOTS, *COUNTERS))}
     problems = [f"missing: {key} {weights[key].shape}" for key in sorted(weights.keys() - found.keys())]
     problems += [f"unexpected: {key} {found[key].shape}" for key in sorted(found.keys() - weights.keys())]
     for key in sorted(weights.keys() & found.keys()):

@@ -24,6 +24,10 @@ AXES = {
     "gen_ics": "trials, generator units",
 }
 
+# What the original's files hold beside the weights: endings of keys.
+OPTIMISER_SLOTS = ("_Adam:0", "_Adam_1:0", "_beta1_power:0", "_beta2_power:0")
+COUNTERS = ("_global_step:0", "_learning_rate:0")
+
 
 def runs_path(folder: Path, output_stem: str, kind: str, session: str = "", half: str = "") -> Path:
     """Where the results of one half of a session go (of no session for prior samples), named as the original did.

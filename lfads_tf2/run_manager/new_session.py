@@ -15,9 +15,14 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from lfads_tf2.data.entries import check_for
+from lfads_tf2.data.extras import condition_names
+from lfads_tf2.data.reading import read_session
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path
-from lfads_tf2.program.results import read_params, write_params
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.metrics.ridge import RidgePath
+from lfads_tf2.program.results import COUNTERS, OPTIMISER_SLOTS, read_params, write_params
 from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.preparation.alignment import SMALLEST_MEAN
 from lfads_tf2.run_manager.results import load
@@ -86,7 +91,7 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     data = output / "data"
     for folder in (start, data):
         folder.mkdir(parents=True, exist_ok=True)
-    values = {k: v for k, v in weights.items() if not is_of_sessions(k) and not k.endswith(("_Adam:0", "_Adam_1:0"))}
+    values = {k: v for k, v in weights.items() if not is_of_sessions(k) and not k.endswith(OPTIMISER_SLOTS)}
     values |= {f"{READ_IN}{name}_W:0": maps[0], f"{READ_IN}{name}_b:0": maps[1]}
     values |= {f"{READ_OUT}{name}_W:0": maps[2], f"{READ_OUT}{name}_b:0": maps[3]}
     write_params(start / "model_params", {key: np.asarray(value, np.float32) for key, value in values.items()})
@@ -111,17 +116,16 @@ class _Averages(NamedTuple):
 
 
 def _averages(path: Path) -> _Averages:
-    with h5py.File(path, "r") as file:
-        if "train_data" not in file:
-            raise NewSessionError(f"{path} has no train_data; give an input file of run_lfads.py")
-        data = file["train_data"][()]
-        key = next((k for k in ("train_conditions", "train_condition_id", "train_conditionId") if k in file), None)
-        ids = None if key is None else np.ravel(file[key][()]).astype(str)
+    problems: list[str] = []
+    session = read_session(path.name, str(path), check_for(HyperParameters()), problems, [])
+    if session is None:
+        raise NewSessionError("\n".join(problems))
+    data, ids = session.train.target, session.train.conditions
     mean = np.maximum(data.mean(axis=(0, 1)), SMALLEST_MEAN)
-    if ids is None:
-        return _Averages(np.empty(0, str), np.empty((0, *data.shape[1:])), mean, data.shape[1])
-    conditions = np.unique(ids)
-    return _Averages(conditions, np.stack([data[ids == c].mean(axis=0) for c in conditions]), mean, data.shape[1])
+    names = np.empty(0, str) if ids is None else condition_names(ids)
+    conditions = np.unique(names[names != ""])
+    averages = [data[names == condition].mean(axis=0) for condition in conditions]
+    return _Averages(conditions, np.reshape(averages, (len(conditions), *data.shape[1:])), mean, data.shape[1])
 
 
 def _maps(model: Path, data_dir: Path, prefix: str, known, weights, new: _Averages, random):
@@ -156,7 +160,7 @@ def _factor_averages(model: Path, data_file: Path, name: str) -> dict[str, np.nd
     try:
         means = load.posterior_means(model, name, data_file)
         if means.conditions is not None:
-            means = means._replace(conditions=np.asarray(means.conditions).astype(str))
+            means = means._replace(conditions=condition_names(np.asarray(means.conditions)))
         averages, conditions = means.condition_averages("factors")
     except LoadError:
         return {}
@@ -165,12 +169,9 @@ def _factor_averages(model: Path, data_file: Path, name: str) -> dict[str, np.nd
 
 def _regress(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Matrix and bias (a row) that predict y from x, with a little ridge."""
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    centred = x - x_mean
-    gram = centred.T @ centred
-    gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    matrix = np.linalg.solve(gram, centred.T @ (y - y_mean))
-    return matrix, (y_mean - x_mean @ matrix)[None]
+    path = RidgePath(x, y)
+    matrix = path.weights(RIDGE * float(path.values.mean()))
+    return matrix, path.predict(np.zeros((1, x.shape[1])), RIDGE * float(path.values.mean()))
 
 
 def _log_rates(factors: np.ndarray, counts: np.ndarray, mean: np.ndarray, steps: int = 20):
@@ -193,6 +194,5 @@ def changed_weights(start: Path, result: Path) -> list[str]:
     """Shared weights that differ in any bit between two model_params files; empty when the dynamics stayed frozen."""
     before, after = read_params(start), read_params(result)
     keys = [k for k in before.keys() & after.keys() if not is_of_sessions(k)]
-    skipped = ("LFADS_global_step:0", "LFADS_learning_rate:0")
-    missing = [k for k in before if not is_of_sessions(k) and k not in after and k not in skipped]
-    return sorted(missing + [k for k in keys if k not in skipped and not np.array_equal(before[k], after[k])])
+    missing = [k for k in before if not is_of_sessions(k) and k not in after and not k.endswith(COUNTERS)]
+    return sorted(missing + [k for k in keys if not k.endswith(COUNTERS) and not np.array_equal(before[k], after[k])])

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from lfads_tf2.data.blocks import trial_blocks
 from lfads_tf2.run_manager.params.run_params import RunParams
 from lfads_tf2.run_manager.params.values import ParamError
 from lfads_tf2.run_manager.preparation import alignment as alignments
 from lfads_tf2.run_manager.preparation.prepare import prepare_run
 from lfads_tf2.run_manager.protocols import PlannedCollection
 from lfads_tf2.run_manager.recordings.datasets import Dataset, DatasetCollection, DatasetError
-from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, blocks
+from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData
 from lfads_tf2.run_manager.results.results_of_run import ResultsOfRun
 
 
@@ -109,7 +110,7 @@ class Run(ResultsOfRun):
         averages = []
         for name, data in sessions.items():
             rebin = Rebinning(name, data, self.params.spikeBinMs)
-            parts = (rebin(block) for _, block in blocks(data.counts))
+            parts = (rebin(block) for _, block in trial_blocks(data.counts))
             averages.append(alignments.condition_averages(parts, data.conditions, conditions))
         return averages, conditions
 

@@ -16,7 +16,7 @@ from lfads_tf2.settings.run_folder import RunRecord
 # What one command decides for itself, whatever the run folder says.
 NOT_REMEMBERED = (
     "kind", "data_dir", "lfads_save_dir", "model_params_file", "output_filename_stem", "checkpoint_pb_load_name",
-    "ps_nexamples_to_process", "device", "do_reset_learning_rate",
+    "ps_nexamples_to_process", "device", "do_reset_learning_rate", "allow_outside_files",
 )  # fmt: skip
 
 
@@ -43,15 +43,27 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
             ]
         )
     base = {} if record is None else {n: v for n, v in record.hyperparameters.items() if n not in NOT_REMEMBERED}
-    found = [
-        f"--{name}={given[name]} does not fit the model in {record.path.parent}, which has {name}={base[name]}; leave "
-        "the flag out, or train in a new --lfads_save_dir"
-        for name, field in declared().items()
-        if field.metadata.get("architecture") and name in given and name in base and given[name] != base[name]
-        and not (name == "num_steps_for_gen_ic" and min(given[name], record.num_steps or given[name]) == base[name])
-    ]  # fmt: skip
+    found = [] if record is None else _other_architecture(given, record)
     hp = HyperParameters(**(base | given | {"lfads_save_dir": str(save_dir)}))
     found += problems(hp)
     if found:
         raise SettingsError(found)
     return hp, record
+
+
+def refuse_other_architecture(given: dict[str, Any], record: RunRecord) -> None:
+    """Raises SettingsError when one of these settings would make another model than the folder's."""
+    found = _other_architecture(given, record)
+    if found:
+        raise SettingsError(found)
+
+
+def _other_architecture(given: dict[str, Any], record: RunRecord) -> list[str]:
+    there = record.hyperparameters
+    return [
+        f"--{name}={given[name]} does not fit the model in {record.path.parent}, which has {name}={there[name]}; leave "
+        "the flag out, or train in a new --lfads_save_dir"
+        for name, field in declared().items()
+        if field.metadata.get("architecture") and name in given and name in there and given[name] != there[name]
+        and not (name == "num_steps_for_gen_ic" and min(given[name], record.num_steps or given[name]) == there[name])
+    ]  # fmt: skip

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from lfads_tf2.data import DataError, arrays, read_sessions
+from lfads_tf2.data import DataError, blocks, read_sessions
 from lfads_tf2.hyperparameters import HyperParameters
 
 from .malformed import MALFORMED, D, N, T, counts, good, write_session
@@ -77,7 +77,7 @@ def test_gaussian_values_become_float32(dtype, tmp_path):
 
 @pytest.mark.parametrize("chunks", [None, (2, 2, 2), (N, 1, 1)])
 def test_reading_in_small_blocks_changes_nothing(chunks, tmp_path, monkeypatch):
-    monkeypatch.setattr(arrays, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
     data = counts()
     data[1], data[4, 0, 0] = 300, 70000
     path = write_session(tmp_path, **good(train_data=None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small_runs import write_spikes
-from test_training import trainer_of
+from training.test_training import trainer_of
 
 from lfads_tf2.data import storage
 from lfads_tf2.training.metrics_log import read_metrics

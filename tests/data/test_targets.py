@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from small_runs import SMALL, program, write_spikes
-from test_training import trainer_of
+from training.test_training import trainer_of
 
 from lfads_tf2 import noise
 from lfads_tf2.data import read_sessions, resolve

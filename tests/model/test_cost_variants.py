@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from small_runs import write_spikes
-from test_training import SETTINGS, trainer_of
+from training.test_training import SETTINGS, trainer_of
 
 from lfads_tf2 import noise
 from lfads_tf2.data import DataError, read_sessions, resolve

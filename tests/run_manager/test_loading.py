@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from lfads_tf2.data.blocks import trial_blocks
 from lfads_tf2.run_manager import Dataset, DatasetCollection, RunParams, loading
 from lfads_tf2.run_manager.loading import LoadError, counts_from_spike_times, load_file, load_nwb
 from lfads_tf2.run_manager.recordings.datasets import DatasetError
-from lfads_tf2.run_manager.recordings.session_data import blocks
 
 from .small_sessions import datasets
 from .test_prepared_files import write_mat73
@@ -57,7 +57,7 @@ def test_one_reader_for_all_kinds(tmp_path, monkeypatch, name, write, lazily):
     dataset = collection.datasets[0]
     data = dataset.session_data()
     np.testing.assert_array_equal(np.asarray(data.counts), COUNTS)
-    np.testing.assert_array_equal(np.concatenate([block for _, block in blocks(data.counts)]), COUNTS)
+    np.testing.assert_array_equal(np.concatenate([block for _, block in trial_blocks(data.counts)]), COUNTS)
     np.testing.assert_array_equal(data.times, np.arange(5))
     np.testing.assert_array_equal(data.conditions, np.arange(7) % 2)
     collection.load_info()

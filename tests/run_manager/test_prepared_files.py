@@ -93,7 +93,7 @@ class Counted:
 
 
 def test_preparation_streams(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfads_tf2.run_manager.recordings.session_data.BLOCK_BYTES", 2**20)
+    monkeypatch.setattr("lfads_tf2.data.blocks.BLOCK_BYTES", 2**20)
     sessions = DatasetCollection("here", "toy")
     Dataset(sessions, "day1.mat", data={"counts": Counted()})
     runs = RunCollection(tmp_path, "g", sessions)

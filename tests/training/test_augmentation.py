@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from small_runs import write_spikes
-from test_training import trainer_of
 
 from lfads_tf2 import noise
 from lfads_tf2.data import DataError, read_sessions, resolve
@@ -21,6 +20,7 @@ from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import costs, ramps, trial_terms, unweighted_log_prob
 from lfads_tf2.training.augmentations import Augmenter
 from lfads_tf2.types import Batch, Dials, ModelSpec, SessionShape
+from training.test_training import trainer_of
 
 RANDOM = np.random.default_rng(3)
 ONE = (SessionShape("a", 7, False, 5),)

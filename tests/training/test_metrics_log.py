@@ -8,12 +8,12 @@ import h5py
 import numpy as np
 import pytest
 from small_runs import write_spikes
-from test_training import trainer_of
 
 from lfads_tf2.metrics.rates import bits_per_spike, r2_truth
 from lfads_tf2.training.epoch_metrics import NullLikelihood
 from lfads_tf2.training.fit_log import read
 from lfads_tf2.training.metrics_log import MetricsLog, read_metrics, read_rows
+from training.test_training import trainer_of
 
 RANDOM = np.random.default_rng(8)
 

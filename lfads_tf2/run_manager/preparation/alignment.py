@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lfads_tf2.errors import LFADSError
+from lfads_tf2.metrics.rates import channel_r2
 from lfads_tf2.metrics.ridge import ridge_cv
 
 APPROACHES = ("regressGlobalPCs", "ridgeRegressGlobalPCs")
@@ -42,10 +43,9 @@ class Alignment(NamedTuple):
         scores = np.full((len(self.matrices), self.global_pcs.shape[2]), np.nan)
         for row, own in zip(scores, self.reconstructions, strict=True):
             seen = np.isfinite(own[..., 0]) & np.isfinite(self.global_pcs[..., 0])
-            target, given = self.global_pcs[seen], own[seen]
-            target, given = target - target.mean(axis=0), given - given.mean(axis=0)
-            total = np.sum(target**2, axis=0)
-            row[total > 0] = 1 - (np.sum((given - target) ** 2, axis=0)[total > 0] / total[total > 0])
+            if seen.any():
+                target, given = self.global_pcs[seen], own[seen]
+                row[:] = channel_r2((given - given.mean(axis=0))[None], (target - target.mean(axis=0))[None])
         return scores
 
 

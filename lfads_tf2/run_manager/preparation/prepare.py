@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lfads_tf2.data.blocks import trial_blocks
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path, write_text
 from lfads_tf2.run_manager.params.values import to_json
@@ -20,7 +21,7 @@ from lfads_tf2.run_manager.preparation.trial_writer import HALVES, TrialWriter
 from lfads_tf2.run_manager.protocols import PreparableRun
 from lfads_tf2.run_manager.queue import commands
 from lfads_tf2.run_manager.recordings.input_info import InputInfo, write_input_info
-from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, SessionDataError, blocks
+from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, SessionDataError
 
 log = logging.getLogger("lfads_tf2")
 FIELDS_FILE = "fields.json"
@@ -186,7 +187,7 @@ def _write_raw(file: h5py.File, data: SessionData) -> None:
     dtype = np.float32 if largest is None else np.min_scalar_type(min(largest, 2**32 - 1))
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "chunks": (rows, *shape[1:])}
     stored = file.create_dataset("counts", shape, dtype, **options)
-    for start, block in blocks(data.counts):
+    for start, block in trial_blocks(data.counts):
         stored[start : start + len(block)] = block
     stored.attrs["axes"] = "trials, channels, bins of the recording"
 

@@ -8,7 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lfads_tf2.run_manager.recordings.session_data import SessionDataError, blocks
+from lfads_tf2.data.blocks import trial_blocks
+from lfads_tf2.run_manager.recordings.session_data import SessionDataError
 
 HALVES = ("train", "valid")
 CHUNK_BYTES = 2**20
@@ -50,7 +51,7 @@ class TrialWriter:
     def _stream(self, key: str, source: Any, transform, dtype: np.dtype, check) -> bool:
         """False when a value is too large for ``dtype``."""
         done, stored = dict.fromkeys(HALVES, 0), {}
-        for start, block in blocks(source):
+        for start, block in trial_blocks(source):
             check(key, block, start)
             binned = transform(block)
             if dtype == np.uint16 and binned.max(initial=0) > np.iinfo(dtype).max:

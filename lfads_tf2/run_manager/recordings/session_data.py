@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lfads_tf2.errors import LFADSError
 
-BLOCK_BYTES = 32 * 2**20
 TRUTH_UNITS = ("spikes/bin", "spikes/s")
 
 
@@ -154,13 +153,3 @@ class Rebinning:
     def times(self, data: SessionData) -> np.ndarray:
         """Time of each of the model's bins, that of its first bin of the data."""
         return data.times[:: self.factor][: self.bins]
-
-
-def blocks(values: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """First trial and values of one block of trials after the other, so that only a block is in memory."""
-    trial_bytes = max(1, int(np.prod(values.shape[1:], dtype=np.int64)) * np.dtype(values.dtype).itemsize)
-    rows = max(1, BLOCK_BYTES // trial_bytes)
-    whole = getattr(values, "rows_of_chunk", None) or (values.chunks[0] if getattr(values, "chunks", None) else 1)
-    rows = max(rows // whole, 1) * whole
-    for start in range(0, values.shape[0], rows):
-        yield start, np.asarray(values[start : start + rows])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from lfads_tf2.program.results import params_path, read_params, read_runs, runs_path
+from lfads_tf2.program.results import OPTIMISER_SLOTS, params_path, read_params, read_runs, runs_path
 from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.recordings.input_info import InputInfo, read_input_info
 from lfads_tf2.training import fit_log as fit_logs
@@ -255,8 +255,7 @@ def trained_params(output: Path) -> TrainedParams:
     path = params_path(output, "")
     if not path.exists():
         raise LoadError(f"{path} is not there; export the parameters first (--kind=write_model_params)")
-    slots = ("_Adam:0", "_Adam_1:0", "_beta1_power:0", "_beta2_power:0")
-    values = {k: v for k, v in read_params(path).items() if not k.endswith(slots)}
+    values = {k: v for k, v in read_params(path).items() if not k.endswith(OPTIMISER_SLOTS)}
     values = {key.removeprefix("LFADS_").removesuffix(":0"): value for key, value in values.items()}
     prefix = "glm_fac_2_logrates_"
     datasets = [key[len(prefix) : -2] for key in values if key.startswith(prefix) and key.endswith("_W")]
