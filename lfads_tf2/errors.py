@@ -13,3 +13,7 @@ class SettingsError(LFADSError, ValueError):
     def __init__(self, found: list[str]):
         super().__init__("\n".join(found))
         self.problems = found
+
+
+class RunError(LFADSError, RuntimeError):
+    """A command that cannot be carried out; the message says why and what to do."""
