@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.population import Done, SearchFailed, Task
+from lfads_tf2.program.ray_start import local_options
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -146,7 +147,7 @@ class RayExecutor:
         try:
             self.ray.init(
                 address=address or "local", runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR,
-                **({} if address else {"include_dashboard": False}),
+                **({} if address else local_options()),
             )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise SearchFailed(

@@ -9,6 +9,7 @@ import numpy as np
 
 from lfads_tf2.data import storage
 from lfads_tf2.data.errors import DataError, by, listing
+from lfads_tf2.data.plausibility import bin_width_problems, twins, unit_warnings
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
 from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
@@ -16,6 +17,8 @@ from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
     """Everything that is wrong between the hyperparameters and the sessions; empty when all is well."""
     found = [problem for session in sessions for problem in _session_problems(hp, session)]
+    if hp.kind == "train":
+        found += bin_width_problems(sessions)
     steps = {session.path: session.train.data.shape[1] for session in sessions}
     targets = {session.path: session.train.target.shape[1] for session in sessions}
     if len(set(steps.values())) > 1 or len(set(targets.values())) > 1:
@@ -116,8 +119,10 @@ def _session_problems(hp: HyperParameters, session: Session) -> list[str]:
 
 def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
     """What is odd but usable, one sentence each."""
-    found = []
+    found = twins(sessions)
     for session in sessions:
+        if hp.output_dist == "poisson":
+            found += unit_warnings(session)
         silent = np.flatnonzero(~storage.any_by_channel(session.train.target))
         if silent.size:
             found.append(

@@ -66,6 +66,21 @@ def read_conditions(file: SessionFile, half: str, num_trials: int) -> np.ndarray
     return conditions.astype(str) if conditions is not None and kind == "text" else conditions
 
 
+def condition_names(conditions: np.ndarray) -> np.ndarray:
+    """Conditions as text, the same for 1 and 1.0; empty for trials that have none (NaN, text without letters)."""
+
+    def name(value) -> str:
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        if isinstance(value, str):
+            return value.strip()
+        if not np.isfinite(value):
+            return ""
+        return str(int(value)) if value == int(value) else str(value)
+
+    return np.array([name(value) for value in np.ravel(conditions).tolist()], str)
+
+
 def read_alignment(file: SessionFile) -> dict[str, np.ndarray | None]:
     """The fields of Session that start read-in and read-out, float32; None where absent or not usable."""
     return {

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
+import re
 
 import h5py
 
 from lfads_tf2.data.errors import DataError, listing
 
 HDF5_ENDINGS = (".h5", ".hdf5")
+# What editors, file managers and careful people put behind the name of a copy.
+BACKUP = re.compile(r"(~|\.(bak|backup|old|orig|swp|tmp|part)|\((copy|\d+)\)|[ _-]+copy([ _-]?\d+)?)$", re.IGNORECASE)
+
+log = logging.getLogger("lfads_tf2")
 
 
 def find_sessions(data_dir: str, stem: str) -> list[tuple[str, str]]:
@@ -22,6 +28,10 @@ def find_sessions(data_dir: str, stem: str) -> list[tuple[str, str]]:
     files = _files(data_dir)
     prefix = f"{stem}_" if stem else ""
     chosen = [f for f in files if f.startswith(prefix) and (stem or _looks_like_session(os.path.join(data_dir, f)))]
+    copies = [file for file in chosen if _is_copy(file, chosen)]
+    if copies:
+        log.warning("Passed over as copies: %s; rename what is a session of its own.", listing(copies))
+        chosen = [file for file in chosen if file not in copies]
     if not chosen:
         raise DataError([_nothing_found(data_dir, stem, files)])
     problems = []
@@ -61,6 +71,14 @@ def _files(data_dir: str) -> list[str]:
     # Links that lead nowhere stay in, to be complained of; pipes and the like would block whoever opens them.
     paths = {name: os.path.join(data_dir, name) for name in names if not name.startswith(".")}
     return sorted(name for name, path in paths.items() if os.path.isfile(path) or not os.path.exists(path))
+
+
+def _is_copy(file: str, chosen: list[str]) -> bool:
+    """Whether a name is that of another file with something put behind it."""
+    stem, ending = os.path.splitext(file)
+    stem, ending = (stem, ending) if ending.lower() in HDF5_ENDINGS else (file, "")
+    original = BACKUP.sub("", stem).rstrip()
+    return original != stem and any(name in chosen for name in (original, original + ending))
 
 
 def _looks_like_session(path: str) -> bool:

@@ -7,39 +7,13 @@ The equations are those of ``gru_step`` and ``decoder_step``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from lfads_tf2.model import loops
-from lfads_tf2.model import native as compiled
+from lfads_tf2.model import loops, native
+from lfads_tf2.model.kernels import Kernels
 from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs
-
-# The order in which the kernels take their inputs.
-_WEIGHTS = [
-    "con_w_gates",
-    "con_w_candidate",
-    "fb_w_gates",
-    "fb_w_candidate",
-    "w_mean",
-    "b_mean",
-    "w_logvar",
-    "b_logvar",
-]
-_WEIGHTS += ["gen_u_w_gates", "gen_u_w_candidate", "gen_w_gates", "gen_w_candidate", "fac_w"]
-_FORWARD = [
-    "noise",
-    "con_h0",
-    "gen_h0",
-    "con_x_gates",
-    "con_x_candidate",
-    "gen_x_gates",
-    "gen_x_candidate",
-    "gen_mask",
-    "fb_mask",
-]
-_SAVED = ["con_stack", "gen_stack", "co_logvar", "con_gates", "con_candidate", "gen_gates", "gen_candidate"]
 
 
 def gru_scan(
@@ -73,27 +47,17 @@ def gru_scan(
         RuntimeError: ``native`` without kernels.
         tf.errors.InvalidArgumentError: a wrong shape, with the argument's name (kernels only).
     """
-    kernels = _kernels() if native else None
-    options = {"clip": float(clip), "reverse": bool(reverse)}
+    backend = _backend(native)
+    clip, reverse = float(clip), bool(reverse)
 
     def forward(x_gates, x_candidate, h0, w_gates, w_candidate):
-        if native:
-            saved = loops.GruScan(*kernels.lfads_gru_scan(
-                x_candidate, x_gates, h0, w_gates, w_candidate, save=save_for_gradient, threads=_threads(), **options
-            ))  # fmt: skip
-        else:
-            saved = loops.gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, save=save_for_gradient, **options)
+        saved = backend.gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, clip, reverse, save_for_gradient)
         steps, trials, units = x_candidate.shape.with_rank(3)
         stack = _shaped(saved.stack, None if steps is None else steps + 1, trials, units)
         before, states = (stack[1:], stack[:-1]) if reverse else (stack[:-1], stack[1:])
 
         def gradient(d_states):
-            if native:
-                d = loops.GruScanGrad(*kernels.lfads_gru_scan_grad(
-                    d_states, *saved, w_gates, w_candidate, threads=_threads(), **options
-                ))  # fmt: skip
-            else:
-                d = loops.gru_scan_grad(d_states, saved, w_gates, w_candidate, **options)
+            d = backend.gru_scan_grad(d_states, saved, w_gates, w_candidate, clip, reverse)
             _shaped(d.d_x_gates, steps, trials, 2 * units), _shaped(d.d_x_candidate, steps, trials, units)
             _shaped(d.reset_state, steps, trials, units), _shaped(d.d_h0, trials, units)
             of_weights = _over_rows(before, d.d_x_gates), _over_rows(d.reset_state, d.d_x_candidate)
@@ -128,32 +92,16 @@ def decoder_scan(
     if feedback is not None:
         saved = loops.decoder_scan(inputs, clip, False, feedback)
         return _outputs(saved)
-    kernels = _kernels() if native else None
-    none = tf.zeros([0, 0, 0])
+    backend, clip, none = _backend(native), float(clip), tf.zeros([0, 0, 0])
 
     def forward(*flat):
         x = DecoderInputs(*flat)
-        weights = [getattr(x, name) for name in _WEIGHTS]
-        options = {"clip": float(clip), "feed_factors": x.fb_w_gates.shape != none.shape, "threads": _threads()}
-        if native:
-            data = [getattr(x, name) for name in _FORWARD]
-            saved = kernels.lfads_decoder_scan(*data, *weights, save=save_for_gradient, **options)
-            saved = loops.DecoderScan(*saved)
-        else:
-            saved = loops.decoder_scan(x, float(clip), save_for_gradient)
+        saved = backend.decoder_scan(x, clip, save_for_gradient)
         _shape_decoder(saved, x)
 
         def gradient(*d_outputs):
             d_outputs = [none if _is_zeros(d) else d for d in d_outputs]
-            if native:
-                activations = [getattr(saved, name) for name in _SAVED]
-                d = kernels.lfads_decoder_scan_grad(
-                    x.noise, *d_outputs, *activations, x.gen_mask, x.fb_mask, *weights, **options
-                )
-                d = loops.DecoderScanGrad(*d)
-            else:
-                d = loops.decoder_scan_grad(x, DecoderOutputs(*d_outputs), saved, float(clip))
-            return _decoder_gradients(x, saved, d, options["feed_factors"])
+            return _decoder_gradients(x, saved, backend.decoder_scan_grad(x, DecoderOutputs(*d_outputs), saved, clip))
 
         return tuple(_outputs(saved)), gradient
 
@@ -179,7 +127,7 @@ def _shape_decoder(saved, x):
         _shaped(result, steps, trials, inferred)
 
 
-def _decoder_gradients(x, saved, d, feed_factors):
+def _decoder_gradients(x, saved, d):
     """The gradient of every field of DecoderInputs from `d`, those of pre-activations, states and factors."""
     steps, trials, inferred = x.noise.shape
     con, gen, factors = x.con_h0.shape[1], x.gen_h0.shape[1], x.fac_w.shape[1]
@@ -197,15 +145,15 @@ def _decoder_gradients(x, saved, d, feed_factors):
         fed = fed * x.fb_mask
     if x.gen_mask.shape != [0, 0, 0]:
         gen_states = gen_states * x.gen_mask
-    shared = x.gen_x_gates.shape[:2] == [1, 1]
+    shared, feeds_back = x.gen_x_gates.shape[:2] == [1, 1], loops.present(weights=x.fb_w_gates)
     return DecoderInputs(
         con_x_gates=d.d_con_gates,
         con_x_candidate=d.d_con_candidate,
         con_h0=d.d_con_h0,
         con_w_gates=_over_rows(saved.con_stack[:-1], d.d_con_gates),
         con_w_candidate=_over_rows(d.con_reset_state, d.d_con_candidate),
-        fb_w_gates=_over_rows(fed, d.d_con_gates) if feed_factors else tf.zeros_like(x.fb_w_gates),
-        fb_w_candidate=_over_rows(fed, d.d_con_candidate) if feed_factors else tf.zeros_like(x.fb_w_candidate),
+        fb_w_gates=_over_rows(fed, d.d_con_gates) if feeds_back else tf.zeros_like(x.fb_w_gates),
+        fb_w_candidate=_over_rows(fed, d.d_con_candidate) if feeds_back else tf.zeros_like(x.fb_w_candidate),
         fb_mask=None,
         w_mean=_over_rows(con_states, d.d_mean),
         b_mean=tf.reduce_sum(d.d_mean, [0, 1]),
@@ -224,19 +172,14 @@ def _decoder_gradients(x, saved, d, feed_factors):
     )
 
 
-def _kernels():
-    kernels = compiled.load()
-    if kernels is None:
+def _backend(kernels: bool):
+    """Whose ``gru_scan``, ``gru_scan_grad``, ``decoder_scan`` and ``decoder_scan_grad`` run."""
+    if not kernels:
+        return loops
+    operations = native.load()
+    if operations is None:
         raise RuntimeError("the native kernels are not available here; ask native.available() before using them")
-    return kernels
-
-
-def _threads():
-    """As many threads as TensorFlow was told to use in one operation, or as there are usable cores."""
-    configured = tf.config.threading.get_intra_op_parallelism_threads()
-    if configured > 0:
-        return configured
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Kernels(operations)
 
 
 def _shaped(tensor, *shape):

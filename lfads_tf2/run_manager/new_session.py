@@ -15,8 +15,12 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from lfads_tf2.data.entries import check_for
+from lfads_tf2.data.extras import condition_names
+from lfads_tf2.data.reading import read_session
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path
+from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.metrics.ridge import RidgePath
 from lfads_tf2.program.results import COUNTERS, OPTIMISER_SLOTS, read_params, write_params
 from lfads_tf2.run_manager.loading import LoadError
@@ -113,17 +117,16 @@ class _Averages(NamedTuple):
 
 
 def _averages(path: Path) -> _Averages:
-    with h5py.File(path, "r") as file:
-        if "train_data" not in file:
-            raise NewSessionError(f"{path} has no train_data; give an input file of run_lfads.py")
-        data = file["train_data"][()]
-        key = next((k for k in ("train_conditions", "train_condition_id", "train_conditionId") if k in file), None)
-        ids = None if key is None else np.ravel(file[key][()]).astype(str)
+    problems: list[str] = []
+    session = read_session(path.name, str(path), check_for(HyperParameters()), problems, [])
+    if session is None:
+        raise NewSessionError("\n".join(problems))
+    data, ids = session.train.target, session.train.conditions
     mean = np.maximum(data.mean(axis=(0, 1)), SMALLEST_MEAN)
-    if ids is None:
-        return _Averages(np.empty(0, str), np.empty((0, *data.shape[1:])), mean, data.shape[1])
-    conditions = np.unique(ids)
-    return _Averages(conditions, np.stack([data[ids == c].mean(axis=0) for c in conditions]), mean, data.shape[1])
+    names = np.empty(0, str) if ids is None else condition_names(ids)
+    conditions = np.unique(names[names != ""])
+    averages = [data[names == condition].mean(axis=0) for condition in conditions]
+    return _Averages(conditions, np.reshape(averages, (len(conditions), *data.shape[1:])), mean, data.shape[1])
 
 
 def _maps(model: Path, data_dir: Path, prefix: str, known, weights, new: _Averages, random):
@@ -158,7 +161,7 @@ def _factor_averages(model: Path, data_file: Path, name: str) -> dict[str, np.nd
     try:
         means = load.posterior_means(model, name, data_file)
         if means.conditions is not None:
-            means = means._replace(conditions=np.asarray(means.conditions).astype(str))
+            means = means._replace(conditions=condition_names(np.asarray(means.conditions)))
         averages, conditions = means.condition_averages("factors")
     except LoadError:
         return {}

@@ -14,6 +14,8 @@ IGNORED = {
     "debug_verbose": bool, "debug_reduce_timesteps_to": str, "debug_print_each_step": bool,
 }  # fmt: skip
 
+MOST_SHOWN = 20
+
 
 def plain_name(name: str) -> str:
     """A field's name without the run manager's ``c_``."""
@@ -54,11 +56,14 @@ def from_mapping(mapping: dict[str, Any], where: str) -> dict[str, Any]:
     """
     found, values = [], {}
     for given_name, value in mapping.items():
+        if len(found) >= MOST_SHOWN:
+            found.append(f"{where}: and more")
+            break
         name = plain_name(str(given_name))
         if name in IGNORED:
             continue
         if name not in declared():
-            found.append(unknown_name(str(given_name), where))
+            found.append(unknown_name(f"{given_name!s:.100}", where))
             continue
         if value is None or (isinstance(value, str) and value.strip() in ("None", "null", "~")):
             continue

@@ -88,5 +88,6 @@ def test_small_sets_and_missing_validation_are_warned_of_in_training_only():
 
 
 def test_one_of_two_sessions_without_validation_is_said_differently():
-    (only,) = warnings_about(HyperParameters(batch_size=2), [session(), session("b.h5", valid=False)])
+    twin, only = warnings_about(HyperParameters(batch_size=2), [session(), session("b.h5", valid=False)])
+    assert "holds the same training trials as" in twin
     assert "no validation data in data/b.h5: the validation cost is that of the other sessions" in only

@@ -121,9 +121,6 @@ DecoderWeights decoder_weights(OpContext& context, const DecoderSizes& d, bool f
   if (feed) {
     w.controller.extra_gates = context.input("fb_w_gates", {F, 2 * K});
     w.controller.extra_candidate = context.input("fb_w_candidate", {F, K});
-  } else {
-    context.skip_input();
-    context.skip_input();
   }
   w.mean = context.input("w_mean", {K, U});
   w.mean_bias = context.input("b_mean", {U});
@@ -137,7 +134,7 @@ DecoderWeights decoder_weights(OpContext& context, const DecoderSizes& d, bool f
   return w;
 }
 
-// Inputs: noise first, since it and the two initial states tell the sizes.
+// Noise, the two initial states and fac_w tell the sizes.
 void decoder_scan(OpContext& context, const Attributes& a) {
   DecoderSizes d;
   DecoderData x;
@@ -155,21 +152,21 @@ void decoder_scan(OpContext& context, const Attributes& a) {
   x.gen_x_gates = context.input("gen_x_gates", {gen_T, gen_B, 2 * d.G});
   x.gen_x_candidate = context.input("gen_x_candidate", {gen_T, gen_B, d.G});
   x.gen_mask = context.optional_input("gen_mask", {d.T, d.B, d.G});
-  d.F = context.peek_at("fac_w", kForwardFacW, 2)[1];
+  d.F = context.peek("fac_w", 2)[1];
   x.fb_mask = context.optional_input("fb_mask", {d.T, d.B, d.F});
   const DecoderWeights w = decoder_weights(context, d, a.feed_factors);
   const Shape none{0, 0, 0};
   DecoderResults y;
-  y.con_stack = context.output({d.T + 1, d.B, d.K});
-  y.gen_stack = context.output({d.T + 1, d.B, d.G});
-  y.factor_stack = context.output({d.T + 1, d.B, d.F});
-  y.mean = context.output({d.T, d.B, d.U});
-  y.logvar = context.output({d.T, d.B, d.U});
-  y.u = context.output({d.T, d.B, d.U});
-  y.con_gates = context.output(a.save ? Shape{d.T, d.B, 2 * d.K} : none);
-  y.con_candidate = context.output(a.save ? Shape{d.T, d.B, d.K} : none);
-  y.gen_gates = context.output(a.save ? Shape{d.T, d.B, 2 * d.G} : none);
-  y.gen_candidate = context.output(a.save ? Shape{d.T, d.B, d.G} : none);
+  y.con_stack = context.output("con_stack", {d.T + 1, d.B, d.K});
+  y.gen_stack = context.output("gen_stack", {d.T + 1, d.B, d.G});
+  y.factor_stack = context.output("factor_stack", {d.T + 1, d.B, d.F});
+  y.mean = context.output("co_mean", {d.T, d.B, d.U});
+  y.logvar = context.output("co_logvar", {d.T, d.B, d.U});
+  y.u = context.output("u", {d.T, d.B, d.U});
+  y.con_gates = context.output("con_gates", a.save ? Shape{d.T, d.B, 2 * d.K} : none);
+  y.con_candidate = context.output("con_candidate", a.save ? Shape{d.T, d.B, d.K} : none);
+  y.gen_gates = context.output("gen_gates", a.save ? Shape{d.T, d.B, 2 * d.G} : none);
+  y.gen_candidate = context.output("gen_candidate", a.save ? Shape{d.T, d.B, d.G} : none);
   if (context.ok() && (d.U < 1 || d.K < 1 || d.G < 1 || d.F < 1))
     context.fail("decoder needs at least one inferred input, controller unit, generator unit and factor");
   if (!context.ok() || d.B == 0) return;

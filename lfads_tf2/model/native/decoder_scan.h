@@ -7,8 +7,6 @@
 
 namespace lfads {
 
-constexpr int kForwardFacW = 21, kGradFacW = 28;  // which input is fac_w
-
 struct DecoderSizes {
   int64_t T = 0, B = 0, K = 0, U = 0, G = 0, F = 0;
 };
@@ -32,7 +30,7 @@ struct DecoderResults {
   float *con_gates, *con_candidate, *gen_gates, *gen_candidate;     // [T, B, .]; all steps in one place unless saved
 };
 
-// Takes the weights from the next 13 inputs, con_w_gates to fac_w.
+// The inputs con_w_gates to fac_w.
 DecoderWeights decoder_weights(OpContext& context, const DecoderSizes& sizes, bool feed);
 
 }  // namespace lfads

@@ -136,14 +136,14 @@ struct Rows {
 
 // All results but the gradients of gates and candidates.
 void allocate(OpContext& context, const DecoderSizes& d, Gradients& y) {
-  y.con_reset_state = context.output({d.T, d.B, d.K});
-  y.gen_reset_state = context.output({d.T, d.B, d.G});
-  y.mean = context.output({d.T, d.B, d.U});
-  y.logvar = context.output({d.T, d.B, d.U});
-  y.factors = context.output({d.T, d.B, d.F});
-  y.first_factors = context.output({d.B, d.F});
-  y.con_h0 = context.output({d.B, d.K});
-  y.gen_h0 = context.output({d.B, d.G});
+  y.con_reset_state = context.output("con_reset_state", {d.T, d.B, d.K});
+  y.gen_reset_state = context.output("gen_reset_state", {d.T, d.B, d.G});
+  y.mean = context.output("d_mean", {d.T, d.B, d.U});
+  y.logvar = context.output("d_logvar", {d.T, d.B, d.U});
+  y.factors = context.output("d_factors_total", {d.T, d.B, d.F});
+  y.first_factors = context.output("d_first_factors", {d.B, d.F});
+  y.con_h0 = context.output("d_con_h0", {d.B, d.K});
+  y.gen_h0 = context.output("d_gen_h0", {d.B, d.G});
 }
 
 }  // namespace
@@ -153,13 +153,13 @@ void decoder_scan_grad(OpContext& context, const Attributes& a) {
   Saved x;
   Shape noise = context.peek("noise", 3);
   d.T = noise[0], d.B = noise[1], d.U = noise[2];
-  d.K = context.peek_at("con_stack", 7, 3)[2];
-  d.G = context.peek_at("gen_stack", 8, 3)[2];
-  d.F = context.peek_at("fac_w", kGradFacW, 2)[1];
+  d.K = context.peek("con_stack", 3)[2];
+  d.G = context.peek("gen_stack", 3)[2];
+  d.F = context.peek("fac_w", 2)[1];
   x.noise = context.input("noise", noise);
   x.d_con_states = context.optional_input("d_con_states", {d.T, d.B, d.K});
-  x.d_mean = context.optional_input("d_mean", {d.T, d.B, d.U});
-  x.d_logvar = context.optional_input("d_logvar", {d.T, d.B, d.U});
+  x.d_mean = context.optional_input("d_co_mean", {d.T, d.B, d.U});
+  x.d_logvar = context.optional_input("d_co_logvar", {d.T, d.B, d.U});
   x.d_u = context.optional_input("d_u", {d.T, d.B, d.U});
   x.d_gen_states = context.optional_input("d_gen_states", {d.T, d.B, d.G});
   x.d_factors = context.optional_input("d_factors", {d.T, d.B, d.F});
@@ -168,10 +168,10 @@ void decoder_scan_grad(OpContext& context, const Attributes& a) {
   x.logvar = context.input("co_logvar", {d.T, d.B, d.U});
   // What is read of a step is read before its gradients are written, so these may share memory.
   Gradients y{};
-  x.con_gates = context.input_and_output("con_gates", {d.T, d.B, 2 * d.K}, &y.con_gates);
-  x.con_candidate = context.input_and_output("con_candidate", {d.T, d.B, d.K}, &y.con_candidate);
-  x.gen_gates = context.input_and_output("gen_gates", {d.T, d.B, 2 * d.G}, &y.gen_gates);
-  x.gen_candidate = context.input_and_output("gen_candidate", {d.T, d.B, d.G}, &y.gen_candidate);
+  x.con_gates = context.input_and_output("con_gates", "d_con_gates", {d.T, d.B, 2 * d.K}, &y.con_gates);
+  x.con_candidate = context.input_and_output("con_candidate", "d_con_candidate", {d.T, d.B, d.K}, &y.con_candidate);
+  x.gen_gates = context.input_and_output("gen_gates", "d_gen_gates", {d.T, d.B, 2 * d.G}, &y.gen_gates);
+  x.gen_candidate = context.input_and_output("gen_candidate", "d_gen_candidate", {d.T, d.B, d.G}, &y.gen_candidate);
   x.gen_mask = context.optional_input("gen_mask", {d.T, d.B, d.G});
   x.fb_mask = context.optional_input("fb_mask", {d.T, d.B, d.F});
   const DecoderWeights w = decoder_weights(context, d, a.feed_factors);

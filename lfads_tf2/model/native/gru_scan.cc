@@ -17,9 +17,9 @@ void gru_scan(OpContext& context, const Attributes& attributes) {
   const float* w_gates = context.input("w_gates", {H, 2 * H});
   const float* w_candidate = context.input("w_candidate", {H, H});
   const bool save = attributes.save, reverse = attributes.reverse;
-  float* stack = context.output({T + 1, B, H});
-  float* gates = context.output(save ? Shape{T, B, 2 * H} : Shape{0, 0, 0});
-  float* candidate = context.output(save ? Shape{T, B, H} : Shape{0, 0, 0});
+  float* stack = context.output("stack", {T + 1, B, H});
+  float* gates = context.output("gates", save ? Shape{T, B, 2 * H} : Shape{0, 0, 0});
+  float* candidate = context.output("candidate", save ? Shape{T, B, H} : Shape{0, 0, 0});
   if (!context.ok() || B == 0 || H == 0) return;
 
   // Without saving, all steps share one step's worth of memory.
@@ -48,13 +48,13 @@ void gru_scan_grad(OpContext& context, const Attributes& attributes) {
   const int64_t T = shape[0], B = shape[1], H = shape[2];
   // What is read of a step is read before its gradients are written, so these may share memory.
   float *reset_state = nullptr, *d_gates = nullptr, *d_candidate = nullptr;
-  const float* d_states = context.input_and_output("d_states", {T, B, H}, &reset_state);
+  const float* d_states = context.input_and_output("d_states", "reset_state", {T, B, H}, &reset_state);
   const float* stack = context.input("stack", {T + 1, B, H});
-  const float* gates = context.input_and_output("gates", {T, B, 2 * H}, &d_gates);
-  const float* candidate = context.input_and_output("candidate", {T, B, H}, &d_candidate);
+  const float* gates = context.input_and_output("gates", "d_x_gates", {T, B, 2 * H}, &d_gates);
+  const float* candidate = context.input_and_output("candidate", "d_x_candidate", {T, B, H}, &d_candidate);
   const float* w_gates = context.input("w_gates", {H, 2 * H});
   const float* w_candidate = context.input("w_candidate", {H, H});
-  float* d_h0 = context.output({B, H});
+  float* d_h0 = context.output("d_h0", {B, H});
   if (!context.ok() || B == 0 || H == 0) return;
 
   const bool reverse = attributes.reverse;

@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+from lfads_tf2.program.ray_start import local_options
 from lfads_tf2.run_manager.queue import stages
 from lfads_tf2.run_manager.queue.progress_table import ProgressTable
 from lfads_tf2.run_manager.queue.stages import FAILED, STOPPED, Outcome, StageOptions
@@ -39,7 +40,7 @@ def run_on_ray(
         logging.getLogger("ray").setLevel(logging.WARNING)
         # A worker that is not installed finds the package through this.
         paths = os.pathsep.join(p for p in (str(PACKAGE_FOLDER), os.environ.get("PYTHONPATH")) if p)
-        local = {} if address else {"include_dashboard": False, "num_cpus": _cores(max_parallel, cpus)}
+        local = {} if address else local_options() | {"num_cpus": _cores(max_parallel, cpus)}
         ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}}, **local)
     try:
         request = {"num_cpus": cpus or 1, "num_gpus": gpus}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import logging
 from collections.abc import Iterable, Sequence
@@ -149,12 +150,20 @@ class DatasetCollection:
             self.datasets.append(dataset)
 
     def add_files(self, pattern: str = "*.mat") -> None:
-        """Adds every file of the folder that fits, sorted by name. Raises DatasetError when none does."""
+        """Adds every file of the folder that fits, sorted by name.
+
+        Files of one name in several folders are named after their folders too: ``2020-01-01_spikes``.
+
+        Raises:
+            DatasetError: no file fits.
+        """
         found = sorted(path for path in self.path.glob(pattern) if not path.name.startswith("."))
         if not found:
             raise DatasetError(f"no file of {self.path} fits {pattern!r}")
+        stems = collections.Counter(path.stem for path in found)
         for path in found:
-            Dataset(self, str(path.relative_to(self.path)))
+            inside = path.relative_to(self.path)
+            Dataset(self, str(inside), name="_".join(inside.with_suffix("").parts) if stems[path.stem] > 1 else None)
 
     def clear(self) -> None:
         """Removes all datasets."""
