@@ -83,7 +83,21 @@ def draw_shifts(num_trials: int, channels: int, std: float, largest: int, seed):
 def fixed_entries(seed, session, trials, shape, rate: float):
     """T x B x D booleans, true for a share ``rate`` of the entries: the same ones whenever a trial comes up.
 
-    A hash of seed, session, trial, bin and channel decides, so that nothing need be stored.
+    Arguments as ``_fixed_numbers``.
+    """
+    return _fixed_numbers(seed, session, trials, shape) < tf.constant(int(rate * 2**32), tf.uint32)
+
+
+def fixed_folds(seed, session, trials, shape, folds: int):
+    """T x B x D whole numbers below ``folds``, equally likely: the same ones whenever a trial comes up.
+
+    Arguments as ``_fixed_numbers``.
+    """
+    return tf.cast(_fixed_numbers(seed, session, trials, shape) // tf.constant(2**32 // folds + 1, tf.uint32), tf.int32)
+
+
+def _fixed_numbers(seed, session, trials, shape):
+    """T x B x D uint32 numbers, made by hashing seed, session, trial, bin and channel, so that nothing need be stored.
 
     Args:
         session: index of the session.
@@ -104,22 +118,4 @@ def fixed_entries(seed, session, trials, shape, rate: float):
         if axis is not None:
             index = tf.reshape(index, [-1 if n == axis else 1 for n in range(3)])
         number = mixed(number * tf.constant(31, tf.uint32) + index + tf.constant(0x9E3779B9, tf.uint32))
-    return number < tf.constant(int(rate * 2**32), tf.uint32)
-
-
-def jitter_spikes(counts, width: int, seed):
-    """Moves every spike by a uniform integer in [−width, width) bins, reflected at both ends; counts are conserved.
-
-    Args:
-        counts: T x B x D float32, non-negative whole numbers.
-    """
-    num_steps = counts.shape[0]
-    occupied = tf.where(counts > 0)
-    spikes = tf.repeat(occupied, tf.cast(tf.gather_nd(counts, occupied), tf.int32), axis=0)
-    shifts = tf.random.stateless_uniform([tf.shape(spikes)[0]], seed, -width, width, dtype=tf.int64)
-    # Reflection folds time with this period, which also serves shifts longer than the trial.
-    period = max(2 * (num_steps - 1), 1)
-    times = tf.math.floormod(spikes[:, 0] + shifts, period)
-    times = tf.minimum(times, period - times)
-    moved = tf.concat([times[:, None], spikes[:, 1:]], axis=1)
-    return tf.scatter_nd(moved, tf.ones([tf.shape(spikes)[0]]), tf.shape(counts, out_type=tf.int64))
+    return number

@@ -93,3 +93,13 @@ def held_out(spec: ModelSpec, batch: Batch, chosen, rate: float) -> Batch:
         counted=product(batch.counted, counted),
         apart=apart if batch.counted is None else apart * batch.counted,
     )
+
+
+def masked(batch: Batch, chosen, means) -> Batch:
+    """Entries leave the encoders' input for their channel's mean count, which is what is expected without them.
+
+    Args:
+        chosen: T x B x D booleans.
+        means: sessions x D, of the training trials.
+    """
+    return batch._replace(data=tf.where(chosen, tf.gather(means, batch.session), batch.data))

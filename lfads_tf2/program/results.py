@@ -1,30 +1,13 @@
-"""The only writer and reader of ``model_runs_*`` and ``model_params`` files.
-
-Every array has a checksum (HDF5's Fletcher-32, and for single values, which cannot have that, an attribute), and so has
-the structure of the file: a file that was damaged later is refused rather than read as other numbers.
-"""
+"""The only writer and reader of ``model_runs_*`` and ``model_params`` files, which tell when they were damaged."""
 
 from __future__ import annotations
 
-import contextlib
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path
-
-# From HDF5 1.8 of 2008 on, headers and attributes have checksums too.
-LIBVER = ("v108", "v108")
-CHECKSUM = "crc32"
-
-
-class DamagedFile(LFADSError, OSError):
-    """A result or parameter file that cannot be read; the message says what to do."""
-
+from lfads_tf2.program import sealed_hdf5
 
 UNITS = {
     "output_dist_params": "spikes/bin",
@@ -62,53 +45,18 @@ def params_path(folder: Path, output_stem: str) -> Path:
 
 def write_runs(path: Path, results: dict[str, np.ndarray], attributes: dict[str, object]) -> Path:
     """Writes one result file: compressed HDF5, a unit and axis names on each array, ``attributes`` on the file."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as f:
+    with atomic_path(path) as temporary, sealed_hdf5.writing(temporary) as f:
         for name, value in attributes.items():
             if value is not None:
                 f.attrs[name] = value
         for key, value in results.items():
             value = np.asarray(value)
-            dataset = _stored(f, key, value, compressed=value.size > 1000)
+            dataset = sealed_hdf5.store(f, key, value, compressed=value.size > 1000)
             unit = attributes.get("units") if key == "output_dist_params" else UNITS.get(key)
             for name, text in (("units", unit), ("axes", AXES.get(key))):
                 if text:
                     dataset.attrs[name] = text
     return path
-
-
-def _stored(f: h5py.File, key: str, value: np.ndarray, compressed: bool = False) -> h5py.Dataset:
-    """Writes one array with its checksum."""
-    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
-    if value.size and value.ndim:
-        return f.create_dataset(key, data=value, fletcher32=True, **options)
-    dataset = f.create_dataset(key, data=value)
-    dataset.attrs[CHECKSUM] = zlib.crc32(value.tobytes())
-    return dataset
-
-
-def _read(f: h5py.File) -> dict[str, np.ndarray]:
-    """All arrays of a file; HDF5 compares their checksums."""
-    values = {key: f[key][()] for key in f if isinstance(f[key], h5py.Dataset)}
-    for key, value in values.items():
-        known = f[key].attrs.get(CHECKSUM)
-        if known is not None and known != zlib.crc32(np.asarray(value).tobytes()):
-            raise OSError(f"{key}: the checksum does not match")
-    return values
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """A file to read; whatever HDF5 finds damaged in it becomes a DamagedFile."""
-    try:
-        with h5py.File(path, "r") as f:
-            yield f
-    except FileNotFoundError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        text = " ".join(str(error).split())
-        raise DamagedFile(
-            f"{path} cannot be read as HDF5 ({text:.200}); it is damaged or no result of LFADS: write or copy it again"
-        ) from error
 
 
 def read_runs(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -117,19 +65,17 @@ def read_runs(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     Raises:
         DamagedFile: it is damaged, or no HDF5 file.
     """
-    with _opened(path) as f:
-        return _read(f), dict(f.attrs)
+    return sealed_hdf5.read(path)
 
 
 def write_params(path: Path, values: dict[str, np.ndarray]) -> Path:
     """Writes variables under the original's names, ``/`` as ``_``."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as f:
+    with atomic_path(path) as temporary, sealed_hdf5.writing(temporary) as f:
         for name, value in values.items():
-            _stored(f, name.replace("/", "_"), np.asarray(value))
+            sealed_hdf5.store(f, name.replace("/", "_"), np.asarray(value))
     return path
 
 
 def read_params(path: Path) -> dict[str, np.ndarray]:
     """Variables of a model_params file by key, ours or the original's. Raises DamagedFile as ``read_runs`` does."""
-    with _opened(path) as f:
-        return _read(f)
+    return sealed_hdf5.read(path)[0]
