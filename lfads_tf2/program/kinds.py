@@ -137,8 +137,7 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
                 attributes = _attributes(hp, session, loaded.step, samples)
                 attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)
-                # The spread is for the figures: the file has the original's keys and no others.
-                results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
+                results.write_runs(path, inferred, attributes)
                 log.info("Wrote %s", path)
                 if hp.report and number < MOST_SESSIONS:
                     found[session.name][half] = inferred
@@ -177,6 +176,7 @@ def _attributes(hp: HyperParameters, session: Session, step: int, samples: int |
         "program": f"lfads_tf2 {__version__}",
         "bin_width_ms": session.bin_width_ms,
         "first_bin": hp.ic_enc_seq_len or None,
+        "channels": session.train.target.shape[2],
     }
 
 

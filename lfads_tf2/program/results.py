@@ -19,6 +19,7 @@ AXES = {
     "gen_states": "trials, bins, generator units",
     "factors": "trials, bins, factors",
     "controller_outputs": "trials, bins, inferred inputs",
+    "controller_outputs_sd": "trials, bins, inferred inputs",
     "prior_zs_ar_con": "samples, bins, inferred inputs",
     "output_dist_params": "trials, bins, channels",
     "gen_ics": "trials, generator units",
