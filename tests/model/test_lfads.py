@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 
 from lfads_tf2 import noise
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
+from lfads_tf2.training.optimizer import Adam, trained_variables
 from lfads_tf2.types import Batch, ModelSpec, SessionShape
 
 SIZES = {"co_dim": 2, "factors_dim": 3, "gen_dim": 4, "ic_dim": 3, "ic_enc_dim": 4, "ci_enc_dim": 3, "con_dim": 3}
@@ -96,6 +98,20 @@ def test_checkpoints_hold_every_weight(model, tmp_path):
     tf.train.Checkpoint(model=other).read(str(tmp_path / "model")).assert_consumed()
     for one, two in zip(model.weights, other.weights, strict=True):
         np.testing.assert_array_equal(one, two, err_msg=one.path)
+
+
+@pytest.mark.parametrize("with_optimizer", [False, True])
+def test_checkpoints_of_the_first_version(with_optimizer):
+    """Runs and models that are there go on: whatever is renamed, checkpoints find it under the names of 0.1.0."""
+    spec = ModelSpec(HyperParameters(**SIZES), STEPS, (SessionShape("a", 5),))
+    model, expected = LFADS(spec, 8), LFADS(spec, 3)
+    parts = {"optimizer": Adam(trained_variables(model), 0.5)} if with_optimizer else {}
+    status = tf.train.Checkpoint(model=model, **parts).read(str(ROOT / "tests/golden/checkpoint_0.1.0/toy"))
+    status.assert_existing_objects_matched().expect_partial()
+    for one, two in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
+    if with_optimizer:
+        assert float(parts["optimizer"].learning_rate) == np.float32(0.1)
 
 
 def test_a_spec_in_plain_values():
