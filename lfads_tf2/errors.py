@@ -18,6 +18,10 @@ class SettingsError(LFADSError, ValueError):
         self.problems = found
 
 
+class RunError(LFADSError, RuntimeError):
+    """A command that cannot be carried out; the message says why and what to do."""
+
+
 def nearest(word: str, known: Iterable[str], most: int = 1, likeness: float = 0.5) -> list[str]:
     """At most ``most`` of the known words that are like a word (0: not at all, 1: the same), the nearest first."""
     return difflib.get_close_matches(word.lower(), [name for name in known if name != word], n=most, cutoff=likeness)

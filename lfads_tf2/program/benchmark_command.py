@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lfads_tf2.files import write_text
 from lfads_tf2.program.benchmark import SHAPES, measure, measure_population
+from lfads_tf2.program.screen import without_startup_lines
 from lfads_tf2.settings.arguments import Arguments, a_path, at_least
 
 # In a checkout of the project.
@@ -81,6 +82,8 @@ def main(argv: list[str]) -> int:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         write_text(PAGE, f"{before}{BEGIN}\n{table(options.steps)}\n{END}{rest.partition(END)[2]}")
         return 0
+    with without_startup_lines():
+        import tensorflow  # noqa: F401
     if options.members:
         how = options.members, options.steps, options.plain, options.threads
         print(json.dumps(measure_population(options.shape, *how), indent=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,9 @@ def program_words(given: str | Path | None = None) -> list[str]:
 
 def child_environment() -> dict[str, str]:
     """The environment for the program in a process of its own, where the package is found as it is here."""
+    if str(PACKAGE_FOLDER) in sysconfig.get_paths().values():
+        # Installed: before the standard library it would hide modules of the same name.
+        return dict(os.environ)
     folders = [str(PACKAGE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
 
