@@ -53,8 +53,15 @@ class Arguments(argparse.ArgumentParser):
         if not word.startswith("-"):
             return f"unexpected argument {word!r}"
         name = word.split("=")[0]
-        known = [option.lstrip("-") for option in self._option_string_actions if not option.startswith("--c_")]
-        return f"unknown option {name}{did_you_mean(name.lstrip('-'), known, '--')}"
+        return f"unknown option {name}{did_you_mean(name.lstrip('-'), self.names(), '--')}"
+
+    def names(self) -> list[str]:
+        """All options without their dashes, those of parts of the command included."""
+        own = [option.lstrip("-") for option in self._option_string_actions if not option.startswith("--c_")]
+        parts = [
+            part for action in self._actions if isinstance(action.choices, dict) for part in action.choices.values()
+        ]
+        return own + [name for part in parts if isinstance(part, Arguments) for name in part.names()]
 
     def _check_value(self, action: argparse.Action, value) -> None:
         try:
