@@ -57,7 +57,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
         for n in np.flatnonzero(half == NEITHER)
     ]
     behavior, names, measured = _behavior(recording, options, found, bin_s)
-    notes = [*found.notes, *_doubts(recording, counts, found)]
+    notes = [*found.notes, *doubts(recording, counts, found)]
     return Cut(
         recording, options, found, counts, units, encoded, half, conditions, behavior, names, measured, dropped, notes
     )
@@ -198,8 +198,8 @@ def _behavior(recording: RecordingData, options: CutOptions, found: Windows, bin
     return (np.concatenate(parts, axis=-1) if parts else None), names, measured
 
 
-def _doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list[str]:
-    """What looks like a mistake in units or clocks."""
+def doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list[str]:
+    """What looks like a mistake in units or clocks, of counts N x T x D (NaN: not observed)."""
     notes = []
     if recording.spike_times is not None:
         inside, total = float(np.nansum(counts)), sum(map(len, recording.spike_times))
@@ -207,6 +207,10 @@ def _doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> lis
             notes.append(
                 f"only {inside:.0f} of {total} spikes lie in the windows; are all times in seconds, of one clock?"
             )
+        last = max(times[-1] for times in recording.spike_times if len(times))
+        after = int((found.start_s >= last).sum())
+        if after:
+            notes.append(f"{after} trials begin after the last spike ({last:.6g} s)")
         active = int((np.nansum(counts, axis=(1, 2)) > 0).sum())
         if active < 0.5 * len(counts):
             notes.append(f"only {active} of {len(counts)} trials have spikes; are spike times relative to their trial?")

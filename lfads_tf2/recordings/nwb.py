@@ -28,7 +28,7 @@ def read(path: Path, behavior: Sequence[str] = ()) -> RecordingData:
     except ModuleNotFoundError:
         raise RecordingError("reading NWB files needs pynwb: pip install 'lfads-tf2[nwb]'") from None
     try:
-        with NWBHDF5IO(str(path), "r", load_namespaces=True) as reader:
+        with NWBHDF5IO(str(path), "r") as reader:
             return _recording(reader.read(), str(path), behavior)
     except RecordingError:
         raise
