@@ -251,6 +251,11 @@ class Trainer:
                 break
             except TrainingFailed:
                 raise
+            except AssertionError as error:
+                raise TrainingFailed(
+                    f"the checkpoint {prefix} does not hold all of this model ({checkpoints.why(error)}); train in a "
+                    "new --lfads_save_dir"
+                ) from error
             except checkpoints.DAMAGED as error:
                 log.warning("The checkpoint %s is damaged (%s).", prefix, checkpoints.why(error))
                 damaged.append(prefix.name)

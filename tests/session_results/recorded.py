@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
@@ -30,7 +30,7 @@ def write_nwb(path: Path, trials: int = 12, seconds: float = 30.0) -> Path:
     file = pynwb.NWBFile(
         session_description="reaching", identifier="a-recording", experimenter=["Doe, Jane"], lab="lab",
         institution="institute", experiment_description="reaches", keywords=["reaching"],
-        session_start_time=datetime(2020, 5, 1, 12, tzinfo=timezone.utc),
+        session_start_time=datetime(2020, 5, 1, 12, tzinfo=UTC),
         subject=pynwb.file.Subject(subject_id="M1", species="Macaca mulatta", sex="F", age="P5Y"),
     )  # fmt: skip
     file.add_unit_column("quality", "sorting quality")
