@@ -97,8 +97,7 @@ def test_a_lost_lowest_validation_checkpoint_is_not_passed_over(folder):
     assert checkpoints.for_inference(folder / "run", "checkpoint").name == "lfads_vae.ckpt-36"
 
 
-@pytest.mark.parametrize("name", ["monkey [v1]", "a*b? 'ä' {x,y}\c
-d"])
+@pytest.mark.parametrize("name", ["monkey [v1]", "a*b? 'ä' {x,y}\\c\nd"])
 def test_folders_of_any_name(whole, tmp_path, name):
     folder = shutil.copytree(whole, tmp_path / name)
     trainer = trainer_of(folder, max_epochs=13)
