@@ -92,3 +92,31 @@ class StatusLine:
             action()
         except (OSError, ValueError):
             self.shown = False
+
+
+class CountLine:
+    """A line that counts: ``line(done, total)`` after each part of some work.
+
+    Args:
+        what: the work, in a word or two, and on what.
+        unit: of what is counted, in the plural.
+    """
+
+    def __init__(self, what: str, unit: str):
+        self._what, self._unit, self._line, self._first = what, unit, StatusLine(), None
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        left = ""
+        # The first part is no measure: in it the program is compiled.
+        if self._first is None:
+            self._first = (done, now)
+        elif done < total:
+            before, then = self._first
+            left = f"about {duration((now - then) / (done - before) * (total - done))} left"
+        count = f"{done}/{total} {self._unit}"
+        self._line.update([(1, self._what), (2, count), (3, f"{100 * done / total:.0f} %"), (4, left)])
+
+    def close(self) -> None:
+        """Goes to a new line."""
+        self._line.close()
