@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
+import itertools
 import logging
 import os
 import pty
@@ -12,6 +14,7 @@ import struct
 import sys
 import termios
 import threading
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,7 +23,8 @@ from small_runs import write_spikes
 
 from lfads_tf2.training import status_line
 from lfads_tf2.training.fit_log import read
-from lfads_tf2.training.progress import at_full_weight, digits
+from lfads_tf2.training.progress import Progress, at_full_weight, digits
+from lfads_tf2.training.schedules import TrainingState
 from lfads_tf2.training.status_line import CountLine, duration, fitted
 
 EPOCHS = 20
@@ -32,10 +36,45 @@ def draws_everything(monkeypatch):
     monkeypatch.setattr(status_line, "SECONDS_BETWEEN_LINES", 0.0)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    write_spikes(tmp_path / "data" / "one.h5")
-    return tmp_path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_spikes(folder / "data" / "one.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def epochs(folder):
+    """What is told of each epoch of a training whose standard error leads to a full disk."""
+    told, patch = [], pytest.MonkeyPatch()
+    trainer = trainer_of(folder, max_epochs=EPOCHS, kl_increase_steps=24, l2_increase_steps=30)
+    trainer.show_progress, original = True, Progress.update
+
+    def update(self, state, row):
+        told.append((dataclasses.replace(state), dict(row)))
+        original(self, state, row)
+
+    patch.setattr(Progress, "update", update)
+    # What it could not write it tries again when it is closed.
+    with contextlib.suppress(OSError), open("/dev/full", "w") as full:
+        patch.setattr(sys, "stderr", full)
+        trainer.train()
+        patch.undo()
+    assert list(read(folder / "run" / "fitlog.csv")["epoch"]) == list(range(EPOCHS))
+    return trainer.hp, told
+
+
+def shown(epochs, message: str = "") -> None:
+    """Draws all epochs, a quarter of a second each."""
+    hp, told = epochs
+    start = TrainingState(learning_rate=hp.learning_rate_init)
+    with mock.patch("lfads_tf2.training.progress.time.monotonic", side_effect=itertools.count(0, 0.25).__next__):
+        progress = Progress(hp, start, True)
+        for state, row in told:
+            progress.update(state, row)
+            if message:
+                logging.getLogger("lfads_tf2").warning(message)
+        progress.close()
 
 
 @contextlib.contextmanager
@@ -69,82 +108,52 @@ def screen(monkeypatch, columns: int | None):
         seen.append(b"".join(parts).decode())
 
 
-def trained(folder, **settings):
-    trainer = trainer_of(folder, max_epochs=EPOCHS, kl_increase_steps=24, l2_increase_steps=30, **settings)
-    trainer.show_progress = True
-    return trainer
-
-
 @pytest.mark.parametrize("columns", [80, 120])
-def test_one_line_on_a_terminal(folder, monkeypatch, columns):
-    trainer = trained(folder)
+def test_one_line_on_a_terminal(folder, epochs, monkeypatch, columns):
     with screen(monkeypatch, columns) as seen:
-        trainer.train()
-    drawings = [text.strip() for text in re.split(r"[\r\n]+", seen[0]) if text.strip()]
-    lines = [text for text in drawings if text.startswith("epoch ")]
-    assert len(lines) >= EPOCHS and all(len(text) < columns for text in drawings), drawings
+        shown(epochs)
+    lines = [text.strip() for text in re.split(r"[\r\n]+", seen[0]) if text.strip()]
+    assert len(lines) >= EPOCHS and all(text.startswith("epoch ") and len(text) < columns for text in lines), lines
     assert seen[0].count("\n") <= 1, "one line, drawn over itself"
     # Three steps an epoch: after the second, 6 of 30.
     assert "warm-up 20 %" in lines[1] and not any("warm-up" in line for line in lines[10:])
-    assert all(re.search(r"(about|at most) \d+ (s|min) left$", line) for line in lines[1:EPOCHS]), lines
+    left = [re.search(r"about (\d+) s left$", line) for line in lines[1:EPOCHS]]
+    assert [int(found[1]) for found in left] == [round(0.25 * (EPOCHS - n)) for n in range(2, EPOCHS + 1)]
     log = read(folder / "run" / "fitlog.csv")
-    shown = re.search(r"train (\S+)  valid (\S+)", lines[EPOCHS - 1])
-    for text, half in zip(shown.groups(), ("train", "valid"), strict=True):
+    costs = re.search(r"train (\S+)  valid (\S+)", lines[EPOCHS - 1])
+    for text, half in zip(costs.groups(), ("train", "valid"), strict=True):
         assert float(text) == pytest.approx(log[f"total_{half}"][-1], abs=0.01), "after the warm-up: the log's total"
     # At full weight from the start: what it shows does not rise with the ramps.
     first = float(re.search(r"train (\S+)", lines[0])[1])
     assert first > log["total_train"][0] + 1 and f"epoch {EPOCHS}/{EPOCHS}" in lines[-1]
-    assert ("rate 0.01" in lines[1]) == (columns == 120), "the least important goes first"
 
 
-def test_messages_do_not_end_in_the_line(folder, monkeypatch):
-    trainer = trained(folder)
-    end_epoch = trainer._end_epoch
-
-    def speaking(*arguments):
-        end_epoch(*arguments)
-        logging.getLogger("lfads_tf2").warning("a word of warning")
-
-    monkeypatch.setattr(trainer, "_end_epoch", speaking)
+def test_messages_do_not_end_in_the_line(epochs, monkeypatch):
     with screen(monkeypatch, 80) as seen:
-        trainer.train()
-    assert re.search(r"(^|[\r\n])a word of warning\r?\n", seen[0])
-    assert "left" + "a word" not in seen[0]
+        shown(epochs, "a word of warning")
+    assert len(re.findall(r"(?:^|[\r\n])a word of warning\r?\n", seen[0])) == EPOCHS
 
 
-def test_lines_in_a_pipe(folder, monkeypatch):
-    trainer = trained(folder)
+def test_lines_in_a_pipe(epochs, monkeypatch):
     with screen(monkeypatch, None) as seen:
-        trainer.train()
-    lines = [line for line in seen[0].splitlines() if line.startswith("epoch ")]
-    assert "\r" not in seen[0] and len(lines) >= EPOCHS
-    assert re.fullmatch(
-        rf"epoch 3/{EPOCHS}  warm-up 30 %  train \S+  valid \S+  rate 0\.01  about \d+ s left", lines[2]
-    )
+        shown(epochs)
+    lines = seen[0].splitlines()
+    assert "\r" not in seen[0] and len(lines) == EPOCHS
+    assert re.fullmatch(rf"epoch 3/{EPOCHS}  warm-up 30 %  train \S+  valid \S+  rate 0\.01  about 4 s left", lines[2])
 
 
-@pytest.mark.parametrize("kind", ["no reader", "full disk", "closed", "none"])
-def test_training_goes_on_without_a_screen(folder, monkeypatch, kind):
-    trainer = trained(folder)
-    if kind == "none":
-        stream = None
-    elif kind == "full disk":
-        stream = open("/dev/full", "w", buffering=1)
-    else:
-        ours, theirs = os.pipe()
-        os.close(ours)
-        stream = os.fdopen(theirs, "w", buffering=1)
-        if kind == "closed":
-            monkeypatch.setattr(os, "fstat", os.fstat)
-            with contextlib.suppress(OSError):
-                stream.close()
-    monkeypatch.setattr(sys, "stderr", stream)
-    trainer.train()
+@pytest.mark.parametrize("kind", ["no reader", "closed", "none", "a terminal that went"])
+def test_without_a_screen(epochs, monkeypatch, kind):
+    ours, theirs = pty.openpty() if "terminal" in kind else os.pipe()
+    stream = os.fdopen(theirs, "w", buffering=1)
+    if kind == "closed":
+        stream.close()
+    os.close(ours)
+    monkeypatch.setattr(sys, "stderr", None if kind == "none" else stream)
+    shown(epochs)
     monkeypatch.undo()
-    assert list(read(folder / "run" / "fitlog.csv")["epoch"]) == list(range(EPOCHS))
-    if stream is not None:
-        with contextlib.suppress(OSError):
-            stream.close()
+    with contextlib.suppress(OSError):
+        stream.close()
 
 
 @pytest.mark.parametrize("columns", [40, 80, 100, 120])
