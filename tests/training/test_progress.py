@@ -68,7 +68,8 @@ def shown(epochs, message: str = "") -> None:
     """Draws all epochs, a quarter of a second each."""
     hp, told = epochs
     start = TrainingState(learning_rate=hp.learning_rate_init)
-    with mock.patch("lfads_tf2.training.progress.time.monotonic", side_effect=itertools.count(0, 0.25).__next__):
+    clock = mock.Mock(monotonic=itertools.count(0, 0.25).__next__)
+    with mock.patch("lfads_tf2.training.progress.time", clock):
         progress = Progress(hp, start, True)
         for state, row in told:
             progress.update(state, row)
