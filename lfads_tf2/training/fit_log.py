@@ -41,8 +41,12 @@ def format_line(epoch: int, step: int, train: EpochCosts, valid: EpochCosts | No
 
 
 def parse_line(line: str) -> dict[str, float]:
-    """Label/value pairs of a line; a label with two values gives ``<label>_train`` and ``<label>_valid``."""
+    """Label/value pairs of a line; a label with two values gives ``<label>_train`` and ``<label>_valid``.
+
+    Raises ValueError, KeyError or IndexError for a line that is damaged.
+    """
     values: dict[str, list[float]] = {}
+    label = ""
     for part in line.strip().split(","):
         part = part.strip()
         if part and part[0].isalpha() and part not in ("nan", "inf"):

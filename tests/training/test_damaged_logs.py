@@ -6,57 +6,83 @@ import logging
 
 import numpy as np
 import pytest
-from small_models import trainer_of
-from small_runs import write_spikes
 
-from lfads_tf2.training.fit_log import read
-from lfads_tf2.training.metrics_log import read_metrics
+from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line, read
+from lfads_tf2.training.metrics_log import MetricsLog, read_metrics
 
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of six epochs, and its logs after twelve."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_spikes(folder / "data" / "one.h5")
-    trainer_of(folder, "whole", max_epochs=12).train()
-    trainer_of(folder, max_epochs=6).train()
-    return folder
+RANDOM = np.random.default_rng(1)
+VALUES = RANDOM.random((8, 3))
 
 
-LOGS = {name: [name] for name in ("fitlog.csv", "metrics.csv")} | {"both": ["fitlog.csv", "metrics.csv"]}
+def opened(folder, epochs_kept: int):
+    """Both logs, and what appends an epoch to each."""
+    fit, metrics = FitLog(folder / "fitlog.csv", epochs_kept), MetricsLog(folder / "metrics.csv", epochs_kept)
+
+    def append(epoch: int) -> None:
+        costs = EpochCosts(*VALUES[epoch])
+        fit.append(format_line(epoch, 3 * epoch, costs, costs, 0.1, 1.0, 1.0))
+        metrics.append({"epoch": epoch, "valid/recon": VALUES[epoch][1], "a, b": VALUES[epoch][2]})
+
+    return append
 
 
-@pytest.mark.parametrize("log", LOGS)
-@pytest.mark.parametrize("damage", [b"\xff\xfe", b"x", b"\x00", b",", b"\n", b'"'], ids=repr)
-def test_training_goes_on_and_says_what_it_left_out(trained, tmp_path, caplog, log, damage):
-    from shutil import copytree
+def written(folder, epochs: int) -> None:
+    append = opened(folder, 0)
+    for epoch in range(epochs):
+        append(epoch)
 
-    copytree(trained, tmp_path, dirs_exist_ok=True)
-    run = tmp_path / "run"
-    for name in LOGS[log]:
-        content = (run / name).read_bytes()
-        last = content[:-1].rfind(b"\n") + 1
-        middle = last + 30
-        (run / name).write_bytes(content[:middle] + damage + content[middle + 1 :])
+
+DAMAGE = {
+    "bytes that are no text": lambda line: line[:20] + b"\xff\xfe" + line[22:],
+    "a letter in a number": lambda line: line[:-4] + b"x" + line[-3:],
+    "a zero byte": lambda line: line[:5] + b"\x00" + line[6:],
+    "cut": lambda line: line[: len(line) // 2],
+    "cut within, and another line after": lambda line: line[:12] + b"\n",
+    "a quotation mark": lambda line: b'"' + line[1:],
+    "empty": lambda line: b"\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("place", ["last", "middle"])
+@pytest.mark.parametrize("name", ["fitlog.csv", "metrics.csv"])
+def test_an_unreadable_line_goes_and_the_others_stay(tmp_path, caplog, damage, place, name):
+    written(tmp_path, 5)
+    lines, header = (tmp_path / name).read_bytes().splitlines(keepends=True), name == "metrics.csv"
+    number = (4 if place == "last" else 2) + header
+    if damage == "cut" and place == "middle":
+        pytest.skip("what is cut takes the line after it along")
+    lines[number] = DAMAGE[damage](lines[number])
+    (tmp_path / name).write_bytes(b"".join(lines))
     with caplog.at_level(logging.WARNING, "lfads_tf2"):
-        trainer_of(tmp_path, max_epochs=12).train()
-    for name in LOGS[log]:
-        assert f"{name}: " in caplog.text and "cannot be read" in caplog.text
-    for name, reader in (("fitlog.csv", read), ("metrics.csv", read_metrics)):
-        found, whole = reader(run / name), reader(tmp_path / "whole" / name)
-        kept = [n for n in range(12) if n != 5 or name not in LOGS[log]]
-        assert found["epoch"].tolist() == kept
-        for column in whole:
-            if column != "valid/recon_smth":
-                np.testing.assert_array_equal(found[column], whole[column][kept], err_msg=column)
+        append = opened(tmp_path, 5)
+    assert f"{name}: 1 line cannot be read" in caplog.text
+    append(5), append(6)
+    left = [n for n in range(7) if n != number - header]
+    found = read(tmp_path / name) if name == "fitlog.csv" else read_metrics(tmp_path / name)
+    assert found["epoch"].tolist() == left
+    column, which = ("recon_valid", 1) if name == "fitlog.csv" else ("a, b", 2)
+    np.testing.assert_allclose(found[column], VALUES[left, which], atol=6e-3)
+    # The other log is whole, and nothing is said of it.
+    assert read(tmp_path / "fitlog.csv")["epoch"][-1] == read_metrics(tmp_path / "metrics.csv")["epoch"][-1] == 6
+    assert caplog.text.count("cannot be read") == 1
+    caplog.clear()
+    opened(tmp_path, 7)
+    assert not caplog.text, "what was left out is gone"
 
 
-def test_a_header_that_is_gone_starts_the_log_anew(trained, tmp_path, caplog):
-    from shutil import copytree
-
-    copytree(trained, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "run" / "metrics.csv"
+def test_a_header_that_is_gone_starts_the_log_anew(tmp_path, caplog):
+    written(tmp_path, 4)
+    path = tmp_path / "metrics.csv"
     path.write_bytes(b"\x00" + path.read_bytes()[1:])
-    trainer_of(tmp_path, max_epochs=12).train()
-    assert "metrics.csv: 7 lines cannot be read" in caplog.text
-    assert read_metrics(path)["epoch"].tolist() == list(range(6, 12))
+    append = opened(tmp_path, 4)
+    assert "metrics.csv: 5 lines cannot be read" in caplog.text
+    append(4)
+    assert read_metrics(path)["epoch"].tolist() == [4]
+
+
+def test_whole_logs_of_later_epochs_are_cut_without_a_word(tmp_path, caplog):
+    written(tmp_path, 6)
+    opened(tmp_path, 4)
+    assert read(tmp_path / "fitlog.csv")["epoch"].tolist() == read_metrics(tmp_path / "metrics.csv")["epoch"].tolist()
+    assert not caplog.text
