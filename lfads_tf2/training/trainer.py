@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from lfads_tf2.training.epoch_metrics import EpochMetrics, TruthR2
 from lfads_tf2.training.epochs import prepare
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.metrics_log import MetricsLog
-from lfads_tf2.training.progress import Interrupts, Progress, TensorBoard
+from lfads_tf2.training.progress import Interrupts, Progress
 from lfads_tf2.training.scalars import TRUTH_R2
 from lfads_tf2.training.schedules import (
     TrainingState,
@@ -28,6 +29,7 @@ from lfads_tf2.training.schedules import (
     watch_validation,
 )
 from lfads_tf2.training.tally import EpochResult, numbers
+from lfads_tf2.training.tensorboard import TensorBoard
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -87,7 +89,7 @@ class Trainer:
                 (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
             )
         )
-        self.show_progress = show_progress
+        self.show_progress, self._valid_finite = show_progress, True
         self._resume(saved)
         self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
         self._good_weights = self._snapshot()
@@ -119,9 +121,9 @@ class Trainer:
                 valid = self._validate()
                 row = self._figures(result, valid)
                 metrics_log.append(row)
-                line = self._end_epoch(result, valid, fit_log)
+                self._end_epoch(result, valid, fit_log)
                 board.write(row)
-                progress.update(self.state, line)
+                progress.update(self.state, row)
         finally:
             interrupts.close()
             progress.close()
@@ -140,6 +142,10 @@ class Trainer:
 
     def _finished(self) -> bool:
         if self.hp.max_epochs and self.state.epoch >= self.hp.max_epochs:
+            log.info(
+                "Stopping: %d epochs are done and --max_epochs is %d, given now or in the run folder's settings; a "
+                "larger one, or 0 for no limit, trains on.", self.state.epoch, self.hp.max_epochs,
+            )  # fmt: skip
             return True
         patience = self.hp.early_stopping_patience
         if patience and self.state.epochs_since_best >= patience:
@@ -210,8 +216,8 @@ class Trainer:
     def _valid_rates(self, session: int, trials: np.ndarray) -> np.ndarray:
         return self.epochs.valid_rates(tf.constant(session), tf.constant(trials, tf.int32)).numpy()
 
-    def _end_epoch(self, result: EpochResult, valid: Costs | None, fit_log: FitLog) -> str:
-        """Learning rate, log line and checkpoints after an epoch; returns the line."""
+    def _end_epoch(self, result: EpochResult, valid: Costs | None, fit_log: FitLog) -> None:
+        """Learning rate, log line and checkpoints after an epoch."""
         state, hp = self.state, self.hp
         train, valid = (
             None if half is None else EpochCosts(float(half.total), float(half.recon), float(half.kl))
@@ -222,6 +228,7 @@ class Trainer:
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
         if valid is not None:
             watch_validation(state, valid.recon)
+            self._say_if_not_finite(valid.total)
         if hp.learning_rate_schedule == "plateau":
             update_learning_rate_on_plateau(state, hp)
         else:
@@ -233,7 +240,18 @@ class Trainer:
             self.save(self.rolling)
         if lowest:
             self.save(self.lowest_validation)
-        return line
+
+    def _say_if_not_finite(self, valid_total: float) -> None:
+        """Says that the validation cost is NaN or infinite, once until it is a number again."""
+        finite = math.isfinite(valid_total)
+        if self._valid_finite and not finite:
+            log.warning(
+                "Epoch %d: the validation cost is %g. Until it is a number again it counts neither for early stopping "
+                "nor for the learning rate and the lowest-validation checkpoint; look for extreme values in the "
+                "validation data.",
+                self.state.epoch, valid_total,
+            )  # fmt: skip
+        self._valid_finite = finite
 
     def _resume(self, saved: tf.train.Checkpoint) -> None:
         """Goes on from the newest checkpoint that can be read, if there is any."""
