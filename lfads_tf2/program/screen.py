@@ -16,6 +16,14 @@ def show_messages() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def _open_closed_streams() -> None:
+    """Standard streams that were closed lead nowhere instead: else the next file that is opened takes their place, and
+    what libraries print goes into it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
 def read_no_more(stream: TextIO) -> None:
     """Sends everything further, what waits in the stream's buffer included, nowhere."""
     with contextlib.suppress(OSError, ValueError):
@@ -50,14 +58,9 @@ class _Dispensable:
 @contextlib.contextmanager
 def dispensable_messages():
     """Lets a command go on without a screen: whoever reads its messages may go away, or their disk become full."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            # Closed by whoever started us: the next file to be opened would take its place, and our messages.
-            os.open(os.devnull, os.O_RDWR)
+    _open_closed_streams()
     kept = sys.stderr
-    sys.stderr = _Dispensable(kept or open(2, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+    sys.stderr = _Dispensable(kept)
     try:
         yield
         sys.stderr.flush()
