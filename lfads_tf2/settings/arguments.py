@@ -37,31 +37,29 @@ class Arguments(argparse.ArgumentParser):
         """Every malformed command line ends here."""
         raise SettingsError([f"{message} ({self.prog} --help lists all options)"])
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace=None):
+    def parse_args(self, args: Sequence[str], namespace=None):
         """As ``ArgumentParser.parse_args``.
 
         Raises:
             SettingsError: an argument that there is not, a value that cannot be used, or something is missing.
         """
+        mistyped = [word for word in args if word.startswith("--") and word.split("=")[0] not in self.options()]
+        if mistyped:
+            # Said before what is missing: it may be the same.
+            name, known = mistyped[0].split("=")[0], [option for option in self.options() if option[:4] != "--c_"]
+            self.error(f"unknown option {name}{did_you_mean(name, known)}")
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            self.error(self.unknown(unknown[0]))
+            self.error(f"unexpected argument {unknown[0]!r}")
         return found
 
-    def unknown(self, word: str) -> str:
-        """What to say of a word that is no argument of this command."""
-        if not word.startswith("-"):
-            return f"unexpected argument {word!r}"
-        name = word.split("=")[0]
-        return f"unknown option {name}{did_you_mean(name.lstrip('-'), self.names(), '--')}"
-
-    def names(self) -> list[str]:
-        """All options without their dashes, those of parts of the command included."""
-        own = [option.lstrip("-") for option in self._option_string_actions if not option.startswith("--c_")]
-        parts = [
-            part for action in self._actions if isinstance(action.choices, dict) for part in action.choices.values()
-        ]
-        return own + [name for part in parts if isinstance(part, Arguments) for name in part.names()]
+    def options(self) -> list[str]:
+        """All options as they are typed, those of parts of the command included."""
+        found = list(self._option_string_actions)
+        for action in self._actions:
+            for part in action.choices.values() if isinstance(action.choices, dict) else ():
+                found += part.options() if isinstance(part, Arguments) else []
+        return found
 
     def _check_value(self, action: argparse.Action, value) -> None:
         try:

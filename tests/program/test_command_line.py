@@ -69,9 +69,11 @@ def test_mistakes(capsys):
         (["auto", "a", "--preset=small", "--population_mode=batch"], "did you mean batched?"),
         (["benchmark", "--shape=LLL"], "argument --shape: invalid choice: 'LLL'"),
         (["benchmark", "--steps=0"], "argument --steps: must be at least 1, got '0'"),
-        (["evaluate", "--dta=x"], "--data"),
+        (["evaluate", "--dta=x"], "unknown option --dta; did you mean --data?"),
         (["add-session", "--model_dir=x"], "required: --data_dir"),
-        (["online", "x", "--stdinn"], "--stdin"),
+        (["online", "x", "--stdinn"], "unknown option --stdinn; did you mean --stdin?"),
+        (["import", "x", "--chp=3"], "unknown option --chp; did you mean --chop?"),
+        (["runs", "run", "x", "--max_paralel=2"], "did you mean --max_parallel?"),
         (["auto", "a", "--data_dir=b", "--preset=small"], "unexpected argument 'a' beside --data_dir"),
     ):
         assert main(words) == 2, words
