@@ -188,17 +188,14 @@ def test_refusals(six, tmp_path):
 @pytest.mark.parametrize(
     "file, content",
     [
-        ("commands.json", None), ("commands.json", ""), ("commands.json", '{"stages": {"tr'), ("commands.json", "[1, 2]"),
+        ("commands.json", ""), ("commands.json", '{"stages": {"tr'), ("commands.json", "[1, 2]"),
         ("commands.json", '{"stages": {}}'), ("commands.json", "[" * 50000), ("lfads.lock", "a folder"),
     ],
 )  # fmt: skip
 def test_an_odd_run_fails_alone(six, file, content):
     odd = six[0] / file
     odd.unlink(missing_ok=True)
-    if content == "a folder":
-        odd.mkdir()
-    elif content is not None:
-        odd.write_text(content)
+    odd.mkdir() if content == "a folder" else odd.write_text(content)
     outcomes = run_folders(six[:3], backend="local", program=FAKE, show=False)
     assert states(outcomes) == ["failed", "done", "done"]
     assert "cannot be run" in outcomes[0].message and len(outcomes[0].message) < 500

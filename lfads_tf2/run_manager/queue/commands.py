@@ -81,9 +81,8 @@ def read_commands(run_folder: Path) -> dict[str, Any]:
             isinstance(flags, list) and all(isinstance(flag, str) for flag in flags) for flags in stages.values()
         )
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CommandsError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); prepare the run again"
-        ) from error
+        why = f"{type(error).__name__}: {error!s:.200}"
+        raise CommandsError(f"{path} cannot be read ({why}); prepare the run again") from error
     if not whole:
         raise CommandsError(f"{path} does not hold the stages {', '.join(STAGES)}; prepare the run again")
     return content
