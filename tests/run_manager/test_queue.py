@@ -193,3 +193,26 @@ def test_refusals(six, tmp_path):
         run_folders([tmp_path], program=FAKE)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.py .*there is no such file"):
         run_folders(six, program=tmp_path / "nowhere.py")
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("commands.json", ""), ("commands.json", '{"stages": {"tr'), ("commands.json", "[1, 2]"),
+        ("commands.json", '{"stages": {}}'), ("commands.json", "[" * 50000), ("lfads.lock", "a folder"),
+    ],
+)  # fmt: skip
+def test_an_odd_run_fails_alone(six, file, content):
+    odd = six[0] / file
+    odd.unlink(missing_ok=True)
+    odd.mkdir() if content == "a folder" else odd.write_text(content)
+    outcomes = run_folders(six[:3], backend="local", program=FAKE, show=False)
+    assert states(outcomes) == ["failed", "done", "done"]
+    assert "cannot be run" in outcomes[0].message and len(outcomes[0].message) < 500
+    assert not (six[0] / "lfads.done").exists() and not (six[0] / "calls.txt").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '"text"', "{" * 50000, "\0"])
+def test_a_damaged_status_is_started_anew(six, content):
+    (six[0] / "lfads.status.json").write_text(content)
+    assert states(run_folders(six[:1], backend="local", program=FAKE, show=False)) == ["done"]
