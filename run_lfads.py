@@ -37,10 +37,13 @@ def main(argv: list[str]) -> int:
         log.info("Ignored, as they only changed how the original was debugged: --%s", ", --".join(ignored))
 
     from lfads_tf2.data import DataError, read_sessions
+    from lfads_tf2.program.auto_settings import auto_settings
 
+    settle = auto_settings(given, memory)
     try:
-        sessions = read_sessions(hp)
-    except DataError as error:
+        sessions = read_sessions(hp, settle)
+        hp = hp if settle is None else settle.recorded()
+    except (DataError, SettingsError) as error:
         return fail(error)
 
     with without_startup_lines():

@@ -27,6 +27,8 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
         SettingsError: a flag would change the architecture of the model there (both values are shown), values
             contradict each other, or there is no model to work with.
     """
+    # --preset=auto chooses once the data are read.
+    given = {name: value for name, value in given.items() if name != "preset"}
     kind = given.get("kind", "train")
     if not given.get("data_dir"):
         raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])

@@ -11,6 +11,7 @@ from absl import flags as absl_flags
 
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import declared, value_problem
+from lfads_tf2.settings import auto
 from lfads_tf2.settings.mapping import IGNORED
 from lfads_tf2.settings.yaml_files import read_yaml
 
@@ -34,7 +35,8 @@ def define() -> absl_flags.FlagValues:
         _DEFINE[kind](name, None, "accepted from run-manager scripts and ignored", flag_values=values)
         absl_flags.DEFINE_alias(f"c_{name}", name, flag_values=values)
     absl_flags.DEFINE_string("config", None, "YAML file with any of these settings", flag_values=values)
-    absl_flags.DEFINE_string("preset", None, "settings of a published example, by name", flag_values=values)
+    text = "settings of a published example, by name; auto: chosen from the data"
+    absl_flags.DEFINE_string("preset", None, text, flag_values=values)
     return values
 
 
@@ -45,7 +47,8 @@ def parse(argv: list[str]) -> tuple[dict[str, Any], list[str]]:
         argv: without the program's name.
 
     Returns:
-        Values by plain name, only those that were given; and the ignored flags that were used.
+        Values by plain name, only those that were given, and ``preset`` where that is ``auto``, which needs the data
+        first; and the ignored flags that were used.
 
     Raises:
         SettingsError: unknown or malformed flags, with the nearest name.
@@ -75,8 +78,11 @@ def preset_names() -> list[str]:
 
 
 def _preset(name: str) -> dict[str, Any]:
+    if name == auto.NAME:
+        return {"preset": name}
     if name not in preset_names():
-        raise SettingsError([f"--preset must be one of {', '.join(preset_names())}, got {name!r}"])
+        known = ", ".join([auto.NAME, *preset_names()])
+        raise SettingsError([f"--preset must be one of {known}, got {name!r}"])
     return parse([f"--flagfile={PRESETS / name}.flags"])[0]
 
 
@@ -92,13 +98,14 @@ def help_text() -> str:
     lines = [
         "LFADS: single-trial firing rates from spike counts.",
         "",
-        "  run_lfads.py --kind=train --data_dir=DIR --co_dim=4",
+        "  run_lfads.py --kind=train --data_dir=DIR --preset=auto",
         "  run_lfads.py --kind=posterior_sample_and_average --data_dir=DIR",
         "  run_lfads.py --kind=write_model_params --data_dir=DIR",
         "",
         *textwrap.wrap(
             "--config=FILE.yaml reads any of these from YAML, --flagfile=FILE from lines of flags, --preset=NAME from "
-            f"flags/presets: {', '.join(preset_names())}. What the command line gives wins.",
+            f"flags/presets: {', '.join(preset_names())}; --preset=auto chooses from the data. What the command line "
+            "gives wins.",
             width=100,
         ),
     ]
