@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from lfads_tf2 import noise
 from lfads_tf2.data import storage
+from lfads_tf2.data.gathering import BatchMaker
 from lfads_tf2.held_out import HeldOutRates
 from lfads_tf2.model.lfads import LFADS, Encoding, Outputs
-from lfads_tf2.objective import Ramps, correlation_terms, is_off, l2_cost, ramps, trial_terms
+from lfads_tf2.objective import Ramps, correlation_cost, ramps, reconstruction, trial_terms, weights_cost
 from lfads_tf2.types import Batch, Dials, ModelSpec, Noise, Session, Trials
 
 # What the stacks of one decoding call may take.
@@ -46,6 +47,7 @@ class Inference(tf.Module):
     def __init__(self, model: LFADS, seed: int, step: int, named: Callable | None = None):
         super().__init__()
         self.model, self.seed, self.step, self.named = model, seed, step, named or named_outputs
+        self._maker = BatchMaker(model.spec)
 
     def posterior_average(self, session: int, trials: Trials, num_samples: int) -> dict[str, np.ndarray]:
         """Means over ``num_samples`` posterior samples of each trial ("posterior_sample_and_average").
@@ -87,7 +89,7 @@ class Inference(tf.Module):
         rates = storage.empty((count, spec.num_steps, spec.sessions[session].num_channels), np.float32)
         for start in range(0, count, at_once):
             rows = np.minimum(np.arange(start, start + at_once), count - 1)
-            batch = self._batch(session, trials, rows)._replace(trials=tf.constant(rows, tf.int32))
+            batch = self._batch(session, trials, rows)
             rates[start : start + at_once] = run(batch).numpy()[: count - start, :, : rates.shape[2]]
             storage.release(rates)
         return rates
@@ -128,22 +130,9 @@ class Inference(tf.Module):
                 storage.release(collected[key])
         return collected
 
-    def _batch(self, session, trials, rows) -> Batch:
-        def time_major(array, channels):
-            array = array[rows].astype(np.float32).swapaxes(0, 1)
-            return np.pad(array, ((0, 0), (0, 0), (0, channels - array.shape[2])))
-
-        spec = self.model.spec
-        ext_input = target = counted = None
-        if spec.hyperparameters.ext_input_dim:
-            ext_input = tf.constant(trials.ext_input[rows].swapaxes(0, 1), tf.float32)
-        if spec.separate_target:
-            target = time_major(trials.target, spec.max_channels)
-            if spec.partly_observed:
-                counted = tf.constant(~np.isnan(target), tf.float32)
-            target = tf.constant(np.nan_to_num(target))
-        data = tf.constant(time_major(trials.data, spec.max_encoded))
-        return Batch(data, ext_input, tf.constant(session, tf.int32), target, counted)
+    def _batch(self, session: int, trials: Trials, rows: np.ndarray) -> Batch:
+        arrays = map(tf.constant, self._maker.gathered(trials, rows))
+        return self._maker.batch(tf.constant(session, tf.int32), tf.constant(rows, tf.int32), *arrays)
 
     @tf.function(reduce_retracing=True)
     def _encode(self, batch: Batch) -> Encoding:
@@ -168,12 +157,14 @@ class Inference(tf.Module):
             arrays["squared_inputs"] = tf.square(arrays["controller_outputs"])
         means = {key: _weighted_mean(value, num_trials, weights) for key, value in arrays.items()}
         dials = Dials.of(model.spec.hyperparameters)
-        # What a trial's cost has beside its likelihood and KL.
-        extra = tf.zeros_like(terms.log_likelihood) + self._ramps().l2 * l2_cost(model, dials)
-        if model.has_controller and not is_off(dials.co_mean_corr_scale):
-            extra += dials.co_mean_corr_scale * correlation_terms(outputs.decoded.co_mean)
+        # What a trial's cost has beside its reconstruction and KL.
+        extra = tf.zeros_like(terms.log_likelihood) + self._ramps().l2 * weights_cost(model, dials)
+        correlation = correlation_cost(model, outputs, dials)
+        if correlation is not None:
+            extra += dials.co_mean_corr_scale * correlation
         per_sample = {
-            "log_likelihood": terms.log_likelihood,
+            "log_likelihood": self._maker.observed(terms.log_likelihood, batch.session),
+            "recon": reconstruction(model.spec, -terms.log_likelihood, batch.session),
             "kl_ic": terms.kl_ic,
             "kl_co": terms.kl_co,
             "extra": extra,
@@ -181,16 +172,17 @@ class Inference(tf.Module):
         return means, {key: tf.reshape(value, [num_trials, samples]) for key, value in per_sample.items()}
 
     def _ramps(self) -> Ramps:
-        return ramps(self.model.spec.hyperparameters, self.step)
+        # As the log counts validation: with the weights of the last batch before the checkpoint.
+        return ramps(self.model.spec.hyperparameters, self.step - 1)
 
     def _costs(self, terms: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Cost and bounds of each trial from the N x S terms of its samples."""
+        """Cost (as training counts it) and bounds of each trial from the N x S terms of its samples."""
         hp = self.model.spec.hyperparameters
         kl = hp.kl_ic_weight * terms["kl_ic"] + hp.kl_co_weight * terms["kl_co"]
         bound = (terms["log_likelihood"] - kl).astype(np.float64)
         largest = bound.max(axis=1, keepdims=True)
         iwae = largest[:, 0] + np.log(np.mean(np.exp(bound - largest), axis=1))
-        total = np.mean(-terms["log_likelihood"] + float(self._ramps().kl) * kl + terms["extra"], axis=1)
+        total = np.mean(terms["recon"] + float(self._ramps().kl) * kl + terms["extra"], axis=1)
         steps = np.full(len(total), self.step, np.int64)
         return {"costs": total, "nll_bound_vaes": -bound.mean(axis=1), "nll_bound_iwaes": -iwae, "train_steps": steps}
 
@@ -219,7 +211,7 @@ class _Repeated:
 
     def batch(self, batch: Batch) -> Batch:
         along = {name: self._along(1, getattr(batch, name)) for name in ("data", "ext_input", "target", "counted")}
-        return batch._replace(**along)
+        return batch._replace(**along, trials=self._along(0, batch.trials))
 
     def encoding(self, encoding: Encoding) -> Encoding:
         by_trial = {"post_g0_mean", "post_g0_logvar"}

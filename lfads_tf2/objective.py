@@ -16,12 +16,14 @@ UNITS = {"sum": "nats a trial", "mean": "nats a bin and channel"}
 
 
 class TrialTerms(NamedTuple):
-    """What each trial contributes, B each."""
+    """What each trial contributes, B each. What is scored apart is None where the model has none of it."""
 
     log_likelihood: tf.Tensor  # ln p(x|z), summed over bins and channels
     kl_ic: tf.Tensor  # before kl_ic_weight
     kl_co: tf.Tensor  # before kl_co_weight; estimated at one sample, may be negative
-    parts: tuple[tf.Tensor, ...] = ()  # ln p(x|z) of the entries of each of ``part_names``
+    held_out: tf.Tensor | None = None  # ln p(x|z) of the channels that the encoders do not read, in the bins they do
+    forward: tf.Tensor | None = None  # of the bins after those that the encoders read
+    apart: tf.Tensor | None = None  # of the entries that sample validation holds out
 
 
 class Ramps(NamedTuple):
@@ -32,7 +34,7 @@ class Ramps(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Scalars: means over trials, and the total."""
+    """Scalars: means over trials, and the total. With them, N sessions' own."""
 
     total: tf.Tensor
     recon: tf.Tensor
@@ -41,22 +43,26 @@ class Costs(NamedTuple):
     correlation: tf.Tensor  # before co_mean_corr_scale
     kl_ic: tf.Tensor  # before its weight
     kl_co: tf.Tensor
-    parts: tf.Tensor  # minus ln p(x|z) of each of ``part_names``; with several sessions each one's recon and share too
+    nll: tf.Tensor  # minus ln p(x|z) of all entries, whatever recon_reduce makes of it
+    held_out: tf.Tensor  # minus ln p(x|z) of the entries that are scored apart; 0 where there are none
+    forward: tf.Tensor
+    apart: tf.Tensor
+    session_recon: tf.Tensor  # N, the reconstruction of each session times its share of the trials; 0 of the others
+    session_share: tf.Tensor  # N, that share
 
     @classmethod
-    def zeros(cls, spec: ModelSpec) -> Costs:
-        """Zeros, to add to."""
-        sessions = len(spec.sessions)
-        parts = tf.zeros([len(part_names(spec)) + (2 * sessions if sessions > 1 else 0)])
-        return cls(*(tf.constant(0.0) for _ in cls._fields[:-1]), parts)
+    def zeros(cls, spec: ModelSpec, members: tuple[int, ...] = ()) -> Costs:
+        """Zeros, to add to; ``members``: leading axes, where there is more than one model."""
+        one, of_sessions = tf.zeros(members), tf.zeros([*members, len(spec.sessions)])
+        return cls(*(of_sessions if name.startswith("session_") else one for name in cls._fields))
 
 
-def part_names(spec: ModelSpec) -> tuple[str, ...]:
-    """What is scored apart from the cost: all entries, held-out entries, neurons and bins, where there are any."""
+def scored_apart(spec: ModelSpec) -> tuple[str, ...]:
+    """Which of the entries that are scored apart a model has: fields of ``TrialTerms`` and ``Costs``."""
     held_out = any(session.num_encoded is not None for session in spec.sessions)
     forward = spec.data_steps < spec.first_bin + spec.num_steps
     apart = "sample_validation" in augmentation_names(spec.hyperparameters)
-    present = {"nll": True, "held_out": held_out, "forward": forward, "apart": apart}
+    present = {"held_out": held_out, "forward": forward, "apart": apart}
     return tuple(name for name, there in present.items() if there)
 
 
@@ -94,8 +100,8 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
         kl_ic = _kl_ic(model, outputs)
     if co_sample is not None and model.co_prior is not None:
         kl_co = _kl_co(model.co_prior, co_sample, outputs.decoded)
-    parts = tuple(_part(name, model.spec, batch, unweighted, log_likelihood) for name in part_names(model.spec))
-    return TrialTerms(log_likelihood, kl_ic, kl_co, parts)
+    apart = {name: _apart(name, model.spec, batch, unweighted) for name in scored_apart(model.spec)}
+    return TrialTerms(log_likelihood, kl_ic, kl_co, **apart)
 
 
 def _kl_ic(model: LFADS, outputs: Outputs):
@@ -115,17 +121,12 @@ def _kl_co(prior, sample, decoded):
     return tf.reduce_sum(kl, axis=[0, 2]) if len(kl.shape) == 3 else kl
 
 
-def _part(name: str, spec: ModelSpec, batch: Batch, log_prob, log_likelihood):
-    """ln p(x|z) of the entries of one of ``part_names`` for each trial, B."""
-    if name == "nll":
-        return log_likelihood
+def _apart(name: str, spec: ModelSpec, batch: Batch, log_prob):
+    """ln p(x|z) of the entries of one of ``scored_apart`` for each trial, B."""
     if name == "apart":
         # At inference nothing is held out.
-        return (
-            0.0 * log_likelihood
-            if batch.apart is None
-            else tf.reduce_sum(log_prob * batch.apart[spec.first_bin :], [0, 2])
-        )
+        none = tf.zeros(tf.shape(log_prob)[1:2])
+        return none if batch.apart is None else tf.reduce_sum(log_prob * batch.apart[spec.first_bin :], [0, 2])
     if batch.counted is not None:
         log_prob = tf.where(batch.counted[spec.first_bin :] > 0.0, log_prob, 0.0)
     encoded = spec.data_steps - spec.first_bin
@@ -191,6 +192,19 @@ def _penalty(sets):
     return tf.add_n(penalties) / float(count)
 
 
+def weights_cost(model: LFADS, dials: Dials):
+    """What the weights cost, before the ramp: ``l2_cost``, and what the observation model asks for."""
+    cost = l2_cost(model, dials)
+    return cost + model.observation.penalty() if hasattr(model.observation, "penalty") else cost
+
+
+def correlation_cost(model: LFADS, outputs: Outputs, dials: Dials):
+    """The correlation terms of each trial, B, before co_mean_corr_scale; None where they are left out."""
+    if not model.has_controller or is_off(dials.co_mean_corr_scale):
+        return None
+    return correlation_terms(outputs.decoded.co_mean)
+
+
 def correlation_terms(co_mean):
     """Mean over pairs i < j of ½ (Σ_t mean_i mean_j)² of posterior means T x B x U, for each trial: B; 0 when U < 2."""
     num_inputs = co_mean.shape[-1]
@@ -202,10 +216,13 @@ def correlation_terms(co_mean):
     return tf.reduce_sum(0.5 * tf.square(products) * upper, axis=[1, 2]) / pairs
 
 
-def _num_channels(spec: ModelSpec, session):
-    """Channels of a batch's session; of the widest where the session is not known."""
+def reconstruction(spec: ModelSpec, nll, session):
+    """Minus log-likelihoods of trials of one session, as recon_reduce counts them in the cost."""
+    if spec.hyperparameters.recon_reduce == "sum":
+        return nll
     widths = [float(shape.num_channels) for shape in spec.sessions]
-    return max(widths) if session is None or min(widths) == max(widths) else tf.gather(widths, session)
+    channels = max(widths) if min(widths) == max(widths) else tf.gather(widths, session)
+    return nll / (float(spec.num_steps) * channels)
 
 
 def costs(
@@ -215,7 +232,7 @@ def costs(
     weights: Ramps,
     trial_weights=None,
     dials: Dials | None = None,
-    session=None,
+    session=0,
 ) -> Costs:
     """All cost terms of a batch.
 
@@ -223,9 +240,9 @@ def costs(
         model: for its weights and hyperparameters.
         terms, outputs: of the batch.
         weights: both ramps.
-        dials: hyperparameters that change in training; None takes the model's own.
         trial_weights: B, 0 for trials that only fill the batch up; None counts every trial.
-        session: of the batch, to keep the sessions' reconstructions apart; None: not wanted.
+        dials: hyperparameters that change in training; None takes the model's own.
+        session: of the batch, a scalar index.
     """
     dials = dials or Dials.of(model.spec.hyperparameters)
     if trial_weights is None:
@@ -235,20 +252,20 @@ def costs(
         def mean(values):
             return tf.reduce_sum(values * trial_weights) / tf.reduce_sum(trial_weights)
 
-    recon = -mean(terms.log_likelihood)
-    if model.spec.hyperparameters.recon_reduce == "mean":
-        recon /= float(model.spec.num_steps) * _num_channels(model.spec, session)
-    parts = tf.stack([-mean(part) for part in terms.parts])
-    if session is not None and len(model.spec.sessions) > 1:
-        own = tf.one_hot(session, len(model.spec.sessions))
-        parts = tf.concat([parts, recon * own, own], axis=0)
+    def minus_mean(values):
+        return tf.constant(0.0) if values is None else -mean(values)
+
+    nll = -mean(terms.log_likelihood)
+    recon = reconstruction(model.spec, nll, session)
     kl = mean(dials.kl_ic_weight * terms.kl_ic + dials.kl_co_weight * terms.kl_co)
-    l2 = l2_cost(model, dials)
-    if hasattr(model.observation, "penalty"):
-        l2 += model.observation.penalty()
+    l2 = weights_cost(model, dials)
     total = recon + weights.kl * kl + weights.l2 * l2
-    correlation = tf.constant(0.0)
-    if model.has_controller and not is_off(dials.co_mean_corr_scale):
-        correlation = mean(correlation_terms(outputs.decoded.co_mean))
+    correlation, of_trials = tf.constant(0.0), correlation_cost(model, outputs, dials)
+    if of_trials is not None:
+        correlation = mean(of_trials)
         total += dials.co_mean_corr_scale * correlation
-    return Costs(total, recon, kl, l2, correlation, mean(terms.kl_ic), mean(terms.kl_co), parts)
+    share = tf.one_hot(session, len(model.spec.sessions))
+    return Costs(
+        total, recon, kl, l2, correlation, mean(terms.kl_ic), mean(terms.kl_co), nll, minus_mean(terms.held_out),
+        minus_mean(terms.forward), minus_mean(terms.apart), recon * share, share,
+    )  # fmt: skip

@@ -45,7 +45,7 @@ FORBIDDEN = {
 # The compiled library is the one thing that the model keeps in a file.
 KEPT_IN_A_FILE = ("lfads_tf2/model/native/building.py", "lfads_tf2/model/native/cache.py")
 # These put batches on the device.
-ON_THE_DEVICE = ("lfads_tf2/data/resident.py", "lfads_tf2/data/streamed.py")
+ON_THE_DEVICE = ("lfads_tf2/data/gathering.py", "lfads_tf2/data/resident.py", "lfads_tf2/data/streamed.py")
 WITHOUT_TENSORFLOW = (
     "lfads_tf2/__init__.py", "lfads_tf2/hyperparameters.py", "lfads_tf2/settings/", "lfads_tf2/types.py",
     "lfads_tf2/errors.py", "lfads_tf2/files.py", "lfads_tf2/program/results.py", "lfads_tf2/program/screen.py",

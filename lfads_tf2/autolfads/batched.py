@@ -14,8 +14,10 @@ from lfads_tf2.autolfads.members import Members, PopulationEpochs
 from lfads_tf2.autolfads.population import Done, SearchFailed, Task
 from lfads_tf2.autolfads.slot import Slot, Snapshot, bad_row, epoch_row
 from lfads_tf2.data.batches import epoch_batches
+from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.program.devices import Device
-from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW
+from lfads_tf2.training.scalars import SMOOTHED
+from lfads_tf2.training.tally import numbers
 from lfads_tf2.types import Dials, Session
 
 
@@ -32,7 +34,8 @@ class BatchedExecutor:
 
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         self.slot, self.search, self.device = Slot(search, sessions, device), search, device
-        if not all(hasattr(half, "batch") for half in self.slot.trials):
+        halves = (self.slot.epochs.train_trials, self.slot.epochs.valid_trials)
+        if not all(isinstance(half, ResidentTrials) for half in halves):
             raise SearchFailed(
                 "--population_mode=batched needs data that fit on the device, and these are read from disk batch by "
                 "batch; use --population_mode=serial or ray"
@@ -81,7 +84,7 @@ class BatchedExecutor:
         searched = set(tasks[0].hyperparameters) & set(Dials._fields)
         members = Members(
             stacked("weights"), stacked("first"), stacked("second"), tf.constant([s.step for s in states], tf.int64),
-            tf.zeros([len(tasks)], tf.int32), tf.constant([task.seed for task in tasks], tf.int32),
+            tf.constant([task.seed for task in tasks], tf.int32),
             settings("learning_rate_init", self.search.hyperparameters.learning_rate_init),
             {name: settings(name) for name in sorted(searched)},
         )  # fmt: skip
@@ -89,25 +92,22 @@ class BatchedExecutor:
 
     def _epoch(self, tasks, members: Members, epoch: int, rows: list[list], smoothed: list[float]) -> Members:
         """One epoch of all; adds a row to each member's, and moves its running mean on."""
-        batch_size, counts = self.search.hyperparameters.batch_size, self.slot.trials[0].counts
+        batch_size, counts = self.search.hyperparameters.batch_size, self.slot.epochs.train_trials.counts
         orders = [epoch_batches(counts, batch_size, task.seed, epoch) for task in tasks]
         members, result = self.epochs.train(
             members, *(tf.constant(np.stack(part)) for part in zip(*orders, strict=True))
         )
-        valid = self.epochs.validate(members, *self.slot.validation)
-        result, valid, steps = tf.nest.map_structure(lambda tensor: tensor.numpy(), (result, valid, members.step))
+        valid = self.epochs.validate(members, *self.slot.epochs.validation)
+        result, valid, steps = numbers((result, valid, members.step))
         for place, own in enumerate(rows):
             # A model that went bad stays bad.
             if own and not math.isfinite(smoothed[place]):
                 own.append(bad_row(own[-1], epoch))
                 continue
-            one, costs = tf.nest.map_structure(lambda tensor, p=place: tensor[p], (result, valid))
-            given_up = one.bad_in_a_row >= BAD_STEPS_IN_A_ROW or not one.weights_finite
-            row = epoch_row(
-                epoch, int(steps[place]), one, costs, smoothed[place], self.search.options.smoothing, given_up
-            )
+            one, costs = tf.nest.map_structure(lambda array, p=place: array[p], (result, valid))
+            row = epoch_row(epoch, int(steps[place]), one, costs, smoothed[place], self.search.options.smoothing)
             own.append(row)
-            smoothed[place] = row["valid/recon_smth"]
+            smoothed[place] = row[SMOOTHED]
         return members
 
     def _snapshot(self, members: Members, place: int, smoothed: float) -> Snapshot:

@@ -15,10 +15,9 @@ import keras
 import tensorflow as tf
 
 from lfads_tf2.autolfads.slot import Slot
-from lfads_tf2.objective import Costs, ramps
-from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, EpochResult
+from lfads_tf2.objective import Costs
 from lfads_tf2.training.optimizer import adam_update, clip_gradients
-from lfads_tf2.training.steps import Steps
+from lfads_tf2.training.tally import EpochResult, Tally, validation_means
 from lfads_tf2.types import Dials
 
 
@@ -29,7 +28,6 @@ class Members(NamedTuple):
     first: list[tf.Tensor]  # Adam's moments, in the order of the trained weights
     second: list[tf.Tensor]
     step: tf.Tensor  # batches taken, int64
-    bad_in_a_row: tf.Tensor  # int32, in this epoch; at BAD_STEPS_IN_A_ROW a member stays as it is
     seed: tf.Tensor  # int32
     learning_rate: tf.Tensor
     dials: dict[str, tf.Tensor]  # those that are searched
@@ -57,10 +55,12 @@ class PopulationEpochs(tf.Module):
     def __init__(self, slot: Slot, together: bool):
         super().__init__()
         self.slot, self.model, self.together = slot, slot.model, together
-        self.hp, self.trials = slot.spec.hyperparameters, slot.trials
-        targets = {id(target) for target in slot.optimizer.targets}
-        self.trained = [n for n, weight in enumerate(self.model.weights) if id(weight.value) in targets]
-        self.steps = Steps(self.model, slot.dials, max(self.hp.seed, 0), first_valid=sum(self.trials[0].counts))
+        self.hp, self.train_trials = slot.spec.hyperparameters, slot.epochs.train_trials
+        trained = {id(variable) for variable in slot.optimizer.trained}
+        # Their places among the weights.
+        self.trained = [n for n, weight in enumerate(self.model.weights) if id(weight.value) in trained]
+        # Made as for one model whose seed is a variable.
+        self.steps = slot.epochs.steps
         self.traces = {"train": 0, "validate": 0}
 
     def _with_weights(self, weights: list[tf.Tensor]):
@@ -94,14 +94,14 @@ class PopulationEpochs(tf.Module):
 
         return tf.vectorized_map(one_member, (members, stacked), fallback_to_while_loop=False, warn=False)
 
-    def _learn(self, member: Members, batch, draws, masks) -> Learned:
-        """One step of one member; one whose cost or gradients are not finite is left as it is."""
-        dials, targets = self._dials(member), [member.weights[n] for n in self.trained]
+    def _learn(self, member: Members, goes_on, batch, draws, masks) -> Learned:
+        """One step of one member; given up, or with a cost or gradients that are not finite, it is left as it is."""
+        dials, trained = self._dials(member), [member.weights[n] for n in self.trained]
         with self._with_weights(member.weights):
-            cost, gradients = self.steps.gradients(batch, draws, masks, member.step, dials, targets)
+            cost, gradients = self.steps.gradients(batch, draws, masks, member.step, dials, trained)
         clipped, norm = clip_gradients(gradients, self.hp.max_grad_norm)
         good = tf.math.is_finite(norm) & tf.math.is_finite(cost.total)
-        keeps = good & (member.bad_in_a_row < BAD_STEPS_IN_A_ROW)
+        keeps = good & goes_on
         moments = zip(member.first, member.second, strict=True)
         weights, first, second = list(member.weights), [], []
         for n, (m, v), gradient in zip(self.trained, moments, clipped, strict=True):
@@ -117,64 +117,42 @@ class PopulationEpochs(tf.Module):
     def train(self, members: Members, sessions, trials) -> tuple[Members, EpochResult]:
         """One epoch. ``sessions``: P x n, ``trials``: P x n x B indices within the session of each batch."""
         self.traces["train"] += 1
-        number = sessions.shape[0]
-        zeros = tf.zeros([number])
-        members = members._replace(bad_in_a_row=tf.zeros_like(members.bad_in_a_row))
-        sums = tf.nest.map_structure(lambda x: tf.zeros([number, *x.shape]), Costs.zeros(self.slot.spec))
-        norms, last_l2, counted, skipped = zeros, zeros, zeros, tf.zeros([number], tf.int32)
-        dtypes = Learned(
-            *([tf.float32] * len(part) for part in members[:3]), Costs(*[tf.float32] * len(Costs._fields)), tf.float32,
-            tf.bool,
-        )  # fmt: skip
+        number, tally = sessions.shape[0], Tally.start(self.slot.spec, (sessions.shape[0],))
+        dtypes = Learned(*([tf.float32] * len(part) for part in members[:3]), self._cost_types(), tf.float32, tf.bool)
 
         def prepare(arguments):
-            member, session, rows = arguments
-            batch = self.trials[0].batch(session, rows)
+            member, _, session, rows = arguments
+            batch = self.train_trials.batch(session, rows)
             return self.steps.training_inputs(batch, member.seed, member.step, self._dials(member))
 
         def learn(arguments, *inputs):
-            return self._learn(arguments[0], *inputs)
+            return self._learn(*arguments[:2], *inputs)
 
         for index in tf.range(tf.shape(sessions)[1]):
             rows = tf.ensure_shape(trials[:, index], [number, trials.shape[2]])
-            now = self._over_members(prepare, learn, (members, sessions[:, index], rows), dtypes)
-            lives = members.bad_in_a_row < BAD_STEPS_IN_A_ROW
-            counts = now.good & lives
-            sums = tf.nest.map_structure(lambda total, term: total + _where(counts, term), sums, now.cost)  # noqa: B023
-            norms += _where(counts, now.norm)
-            last_l2 = tf.where(counts, now.cost.l2, last_l2)
-            counted += tf.cast(counts, tf.float32)
-            skipped += tf.cast(~now.good & lives, tf.int32)
+            lives = tally.goes_on
+            now = self._over_members(prepare, learn, (members, lives, sessions[:, index], rows), dtypes)
+            tally = tally.add(now.cost, now.norm, now.good)
             members = members._replace(
                 weights=now.weights, first=now.first, second=now.second,
                 step=members.step + tf.cast(lives, tf.int64),
-                bad_in_a_row=tf.where(counts, 0, members.bad_in_a_row + tf.cast(lives, tf.int32)),
             )  # fmt: skip
-        # With no good step at all the means are 0/0: NaN, which the caller sees.
-        means = tf.nest.map_structure(lambda total: _divided(total, counted), sums)._replace(l2=last_l2)
-        weights = ramps(self.hp, members.step - 1)
-        finite = tf.reduce_all(tf.stack([_all_finite(members.weights[n]) for n in self.trained]), axis=0)
-        ones = tf.ones([number])
-        return members, EpochResult(
-            means, weights.kl * ones, weights.l2 * ones, norms / counted, skipped, members.bad_in_a_row,
-            tf.fill([number], -1), finite,
-        )  # fmt: skip
+        trained = [members.weights[n] for n in self.trained]
+        return members, tally.result(self.hp, members.step - 1, trained)
+
+    def _cost_types(self) -> Costs:
+        return Costs(*[tf.float32] * len(Costs._fields))
 
     @tf.function
     def validate(self, members: Members, sessions, trials, trial_weights) -> Costs:
         """Costs over all validation trials, P each; ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
-        number, num_trials = members.step.shape[0], trials.shape[1]
-        sums = tf.nest.map_structure(lambda x: tf.zeros([number, *x.shape]), Costs.zeros(self.slot.spec))
-        total_weight = tf.constant(0.0)
-        read = self.trials[1].reader(sessions, trials)
-        for index in tf.range(tf.shape(sessions)[0]):
-            weights = tf.ensure_shape(trial_weights[index], [num_trials])
-            cost = self._validation_costs(members, read(index), weights, index)
-            weight = tf.reduce_sum(weights)
-            sums = tf.nest.map_structure(lambda total, term: total + weight * term, sums, cost)  # noqa: B023
-            total_weight += weight
-        return tf.nest.map_structure(lambda total: total / total_weight, sums)
+        read = self.slot.epochs.valid_trials.reader(sessions, trials)
+
+        def costs_of(index, weights):
+            return self._validation_costs(members, read(index), weights, index)
+
+        return validation_means(costs_of, self.slot.spec, trial_weights, (members.step.shape[0],))
 
     def _validation_costs(self, members: Members, batch, trial_weights, index) -> Costs:
         """Costs of validation batch ``index``, P each."""
@@ -187,18 +165,4 @@ class PopulationEpochs(tf.Module):
             with self._with_weights(member.weights):
                 return self.steps.validation_costs(batch, draws, trial_weights, member.step - 1, self._dials(member))
 
-        return self._over_members(prepare, compute, members, Costs(*[tf.float32] * len(Costs._fields)))
-
-
-def _where(chosen, values):
-    """Values of the chosen members, else 0. P x ...; a sum must not be multiplied by a flag: 0 · NaN is NaN."""
-    return tf.where(tf.reshape(chosen, [-1] + [1] * (len(values.shape) - 1)), values, 0.0)
-
-
-def _divided(values, by):
-    return values / tf.reshape(by, [-1] + [1] * (len(values.shape) - 1))
-
-
-def _all_finite(values):
-    """P: whether all of a member's entries are finite."""
-    return tf.reduce_all(tf.math.is_finite(tf.reshape(values, [values.shape[0], -1])), axis=1)
+        return self._over_members(prepare, compute, members, self._cost_types())

@@ -54,12 +54,7 @@ def write_best_model(population: Population, sessions: list[Session], device: De
         spec = model_spec(hp, sessions)
         model = new_model(spec, sessions, 0, device.native)
         trainer = Trainer(model, sessions, making, hp.seed, show_progress=False)
-        for weight, value in zip(model.weights, state.weights, strict=True):
-            weight.assign(value)
-        for variables, values in ((trainer.optimizer.first, state.first), (trainer.optimizer.second, state.second)):
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-        trainer.optimizer.step.assign(state.step)
+        state.restore(model, trainer.optimizer)
         ends = {entry["generation"]: entry["epoch"] for entry in population.history}
         trainer.state.epoch = ends.get(best["generation"], 0)
         trainer.save(trainer.lowest_validation)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +13,15 @@ import tensorflow as tf
 
 from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.population import Done, Task
-from lfads_tf2.data.batches import epoch_batches, validation_batches
+from lfads_tf2.data.batches import epoch_batches
+from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.objective import Costs
 from lfads_tf2.program.devices import Device
 from lfads_tf2.program.model_building import model_spec, new_model
-from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, Epochs
-from lfads_tf2.training.trainer import Trainer
+from lfads_tf2.training import scalars
+from lfads_tf2.training.epochs import prepare
+from lfads_tf2.training.optimizer import Adam
+from lfads_tf2.training.tally import EpochResult, numbers
 from lfads_tf2.types import Dials, Session
 
 
@@ -51,6 +53,21 @@ class Snapshot(NamedTuple):
             ]
             return cls(*lists, int(file["step"]), float(file["smoothed"]))
 
+    @classmethod
+    def of(cls, model: LFADS, optimizer: Adam, smoothed: float) -> Snapshot:
+        """The values of all variables."""
+        lists = ([np.asarray(one) for one in part] for part in (model.weights, optimizer.first, optimizer.second))
+        return cls(*lists, int(optimizer.step), smoothed)
+
+    def restore(self, model: LFADS, optimizer: Adam) -> None:
+        """Sets all variables."""
+        for variables, values in (
+            (model.weights, self.weights), (optimizer.first, self.first), (optimizer.second, self.second),
+        ):  # fmt: skip
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        optimizer.step.assign(self.step)
+
 
 class Slot:
     """Trains one worker after another, each as if it were alone.
@@ -70,9 +87,6 @@ class Slot:
         self.spec = model_spec(hp, sessions)
         with tf.device(device.name):
             self.model = new_model(self.spec, sessions, 0, self.device.native)
-            # The trainer puts the trials on the device; its own loop is not used, and no folder.
-            trainer = Trainer(self.model, sessions, Path(os.devnull) / "none", 0, show_progress=False)
-            self.optimizer, self.trials = trainer.optimizer, (trainer.train_trials, trainer.valid_trials)
             self.seed = tf.Variable(0, trainable=False, dtype=tf.int32, name="seed")
             searched = {one.target for one in search.searched}
             settings = Dials.of(hp)._asdict()
@@ -80,9 +94,8 @@ class Slot:
                 name: tf.Variable(value, trainable=False, dtype=tf.float32, name=name) if name in searched else value
                 for name, value in settings.items()
             })  # fmt: skip
-            self.epochs = Epochs(self.model, self.optimizer, *self.trials, self.seed, self.device.xla, self.dials)
-            batches = validation_batches(self.trials[1].counts, hp.batch_size)
-            self.validation = [tf.constant(part) for part in batches]
+            self.epochs = prepare(self.model, sessions, self.seed, self.device.xla, self.dials)
+            self.optimizer = self.epochs.optimizer
 
     def train(self, task: Task) -> Done:
         """Carries a task out."""
@@ -92,10 +105,10 @@ class Slot:
             for epoch in range(task.first_epoch, task.first_epoch + task.epochs):
                 # A model that went bad takes no more time.
                 row = self._epoch(task.seed, epoch, smoothed) if good else bad_row(rows[-1], epoch)
-                smoothed = row["valid/recon_smth"]
+                smoothed = row[scalars.SMOOTHED]
                 good = good and math.isfinite(smoothed)
                 rows.append(row)
-            return Done(task.worker, rows, self.snapshot(smoothed).to_bytes())
+            return Done(task.worker, rows, Snapshot.of(self.model, self.optimizer, smoothed).to_bytes())
 
     def enter(self, task: Task) -> float:
         """Makes the variables those of the task; returns its running mean."""
@@ -106,56 +119,33 @@ class Slot:
             variable.assign(value)
         if "learning_rate_init" not in task.hyperparameters:
             self.optimizer.learning_rate.assign(self.search.hyperparameters.learning_rate_init)
-        self.restore(state)
+        state.restore(self.model, self.optimizer)
         return state.smoothed
 
     def fresh(self, seed: int) -> Snapshot:
         """A model that has not trained."""
         weights = [np.asarray(weight) for weight in new_model(self.spec, self.sessions, seed, False).weights]
-        zeros = [np.zeros(variable.shape, np.float32) for variable in self.optimizer.targets]
+        zeros = [np.zeros(variable.shape, np.float32) for variable in self.optimizer.trained]
         return Snapshot(weights, zeros, zeros, 0, math.nan)
 
-    def restore(self, state: Snapshot) -> None:
-        """Sets all variables."""
-        pairs = [
-            *zip([weight.value for weight in self.model.weights], state.weights, strict=True),
-            *zip(self.optimizer.first, state.first, strict=True),
-            *zip(self.optimizer.second, state.second, strict=True),
-        ]
-        for variable, value in pairs:
-            variable.assign(value)
-        self.optimizer.step.assign(state.step)
-
-    def snapshot(self, smoothed: float) -> Snapshot:
-        """The values of all variables."""
-        weights = [np.asarray(weight) for weight in self.model.weights]
-        moments = [[variable.numpy() for variable in part] for part in (self.optimizer.first, self.optimizer.second)]
-        return Snapshot(weights, *moments, int(self.optimizer.step), smoothed)
-
     def _epoch(self, seed: int, epoch: int, smoothed: float) -> dict[str, float]:
-        sessions, trials = epoch_batches(self.trials[0].counts, self.search.hyperparameters.batch_size, seed, epoch)
-        result = self.epochs.train(tf.constant(sessions), tf.constant(trials))
-        result = tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
-        valid = self.epochs.validate(*self.validation)
-        given_up = result.bad_in_a_row >= BAD_STEPS_IN_A_ROW or not result.weights_finite
-        return epoch_row(
-            epoch, int(self.optimizer.step), result, valid, smoothed, self.search.options.smoothing, given_up
-        )
+        counts = self.epochs.train_trials.counts
+        sessions, trials = epoch_batches(counts, self.search.hyperparameters.batch_size, seed, epoch)
+        result = numbers(self.epochs.train(tf.constant(sessions), tf.constant(trials)))
+        valid = numbers(self.epochs.validate(*self.epochs.validation))
+        return epoch_row(epoch, int(self.optimizer.step), result, valid, smoothed, self.search.options.smoothing)
 
 
 def epoch_row(
-    epoch: int, step: int, result, valid, smoothed: float, smoothing: float, given_up: bool
+    epoch: int, step: int, result: EpochResult, valid: Costs, smoothed: float, smoothing: float
 ) -> dict[str, float]:
-    """One line of the fit log. Costs in nats a trial; a model that was given up has NaN."""
-    recon = math.nan if given_up else float(valid.recon)
-    running = recon if math.isnan(smoothed) else smoothing * smoothed + (1 - smoothing) * recon
-    numbers = {
-        "train/loss": result.costs.total, "train/recon": result.costs.recon, "train/wt_kl": result.costs.kl,
-        "train/wt_l2": result.costs.l2, "train/wt_kl/ramp": result.kl_weight, "train/wt_l2/ramp": result.l2_weight,
-        "valid/loss": valid.total, "valid/recon": recon, "valid/recon_smth": running, "valid/wt_kl": valid.kl,
-        "gradient_norm": result.gradient_norm,
-    }  # fmt: skip
-    return {"epoch": epoch, "step": step} | {name: float(value) for name, value in numbers.items()}
+    """One line of the fit log, from numbers. A model that went bad has NaN for a score."""
+    row = scalars.of_half("train", result.costs) | scalars.of_training(result) | scalars.of_half("valid", valid)
+    if result.went_bad:
+        row["valid/recon"] = math.nan
+    recon = row["valid/recon"]
+    row[scalars.SMOOTHED] = recon if math.isnan(smoothed) else smoothing * smoothed + (1 - smoothing) * recon
+    return {"epoch": epoch, "step": step} | {column: row[name] for name, column in scalars.SEARCH.items()}
 
 
 def bad_row(last: dict[str, float], epoch: int) -> dict[str, float]:

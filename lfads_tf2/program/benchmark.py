@@ -91,22 +91,21 @@ def _counts(trials: int, bins: int, channels: int) -> Trials:
 def _training(spec: ModelSpec, device, steps: int) -> dict:
     import tensorflow as tf
 
-    from lfads_tf2.data.resident import ResidentTrials
     from lfads_tf2.model.lfads import LFADS
-    from lfads_tf2.training.epochs import Epochs
-    from lfads_tf2.training.optimizer import Adam, trainable_variables
+    from lfads_tf2.training.epochs import prepare
+    from lfads_tf2.types import Session
 
     hp = spec.hyperparameters
     halves = [_counts(hp.batch_size, spec.num_steps, session.num_channels) for session in spec.sessions]
+    sessions = [Session(shape.name, "", half, None) for shape, half in zip(spec.sessions, halves, strict=True)]
     start = time.perf_counter()
     model = LFADS(spec, native=device.native)
-    optimizer = Adam(trainable_variables(model), hp.learning_rate_init)
-    epochs = Epochs(model, optimizer, ResidentTrials(halves, spec.max_channels, 0), None, 1, device.xla)
+    epochs = prepare(model, sessions, 1, device.xla)
     batch = tf.constant(np.arange(hp.batch_size, dtype=np.int32)[None])
 
     def step(index: int) -> float:
         begin = time.perf_counter()
-        epochs.train(tf.constant([index % len(halves)], tf.int32), batch).costs.total.numpy()
+        epochs.train(tf.constant([index % len(sessions)], tf.int32), batch).costs.total.numpy()
         return time.perf_counter() - begin
 
     step(0)

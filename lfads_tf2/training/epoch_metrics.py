@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from lfads_tf2.data import storage
-from lfads_tf2.objective import part_names
+from lfads_tf2.objective import scored_apart
+from lfads_tf2.training import scalars
 from lfads_tf2.types import Dials, ModelSpec, Session, Trials
 
 # Trials whose counts are looked at together.
 BLOCK = 256
-BITS = {"nll": "bps", "held_out": "co_bps", "forward": "fp_bps"}
 
 
 class NullLikelihood:
@@ -55,7 +55,7 @@ class EpochMetrics:
     """
 
     def __init__(self, spec: ModelSpec, sessions: list[Session]):
-        self.spec, self.parts = spec, part_names(spec)
+        self.spec, self.apart = spec, scored_apart(spec)
         self.counts = {half: _count(sessions, half) for half in ("train", "valid")}
         self.nulls: dict[tuple[str, str], NullLikelihood] = {}
         for half in ("train", "valid") if spec.hyperparameters.output_dist == "poisson" else ():
@@ -63,34 +63,32 @@ class EpochMetrics:
                 (shape.encoded_channels, getattr(s, half)) for shape, s in zip(spec.sessions, sessions, strict=True)
             ]
             trials = [(encoded, t) for encoded, t in trials if t is not None]
-            for part in self.parts if trials else ():
-                if part in BITS:
-                    self.nulls[half, part] = NullLikelihood([self._region(part, n, t) for n, t in trials])
+            for name in ("nll", *self.apart) if trials else ():
+                if name in scalars.BITS:
+                    self.nulls[half, name] = NullLikelihood([self._region(name, n, t) for n, t in trials])
 
-    def _region(self, part: str, encoded: int, trials: Trials) -> np.ndarray:
-        """The target's entries that belong to a part."""
+    def _region(self, name: str, encoded: int, trials: Trials) -> np.ndarray:
+        """The target's entries that a field of ``Costs`` is about."""
         first, end = self.spec.first_bin, self.spec.data_steps
         return {
             "nll": trials.target[:, first:],
             "held_out": trials.target[:, first:end, encoded:],
             "forward": trials.target[:, end:],
-        }[part]
+        }[name]
 
     def half(self, half: str, costs) -> dict[str, float]:
         """Figures of one half from its mean costs (numbers)."""
-        row = {f"{half}/{name}": float(getattr(costs, name)) for name in ("total", "recon", "kl", "kl_ic", "kl_co")}
-        parts = dict(zip(self.parts, costs.parts, strict=False))
-        for name, null_name in BITS.items():
+        row = scalars.of_half(half, costs)
+        for name, bits_name in scalars.BITS.items():
             null = self.nulls.get((half, name))
             if null is not None:
-                row[f"{half}/{null_name}"] = null.bits_per_spike(-float(parts[name]) * self.counts[half])
-        if "apart" in parts:
-            row[f"{half}/recon_sv"] = float(parts["apart"])
-        number = len(self.spec.sessions)
-        if number > 1:
-            recon, weight = np.split(np.asarray(costs.parts[len(self.parts) :]), 2)
-            for index, shape in enumerate(self.spec.sessions):
-                row[f"{half}/recon/{shape.name}"] = float(recon[index] / weight[index]) if weight[index] else math.nan
+                log_likelihood = -float(getattr(costs, name)) * self.counts[half]
+                row[f"{half}/{bits_name}"] = null.bits_per_spike(log_likelihood)
+        if "apart" in self.apart:
+            row[f"{half}/recon_sv"] = float(costs.apart)
+        if len(self.spec.sessions) > 1:
+            for shape, recon, share in zip(self.spec.sessions, costs.session_recon, costs.session_share, strict=True):
+                row[f"{half}/recon/{shape.name}"] = float(recon / share) if share else math.nan
         return row
 
     def row(self, epoch: int, step: int, result, valid, learning_rate: float, dials: Dials) -> dict[str, float]:
@@ -106,13 +104,7 @@ class EpochMetrics:
         row = {"epoch": epoch, "step": step} | self.half("train", result.costs)
         if valid is not None:
             row |= self.half("valid", valid)
-        row |= {
-            "l2": float(result.costs.l2),
-            "kl_weight": float(result.kl_weight),
-            "l2_weight": float(result.l2_weight),
-            "learning_rate": learning_rate,
-            "gradient_norm": float(result.gradient_norm),
-        }
+        row |= scalars.of_training(result) | {"learning_rate": learning_rate}
         return row | {f"hp/{name}": float(value) for name, value in dials._asdict().items()}
 
 

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from lfads_tf2 import noise
+from lfads_tf2.data.batches import validation_batches
 from lfads_tf2.data.resident import ResidentTrials
-from lfads_tf2.data.streamed import StreamedTrials
+from lfads_tf2.data.streamed import StreamedTrials, place
 from lfads_tf2.model.lfads import LFADS
-from lfads_tf2.objective import Costs, ramps
+from lfads_tf2.objective import Costs
 from lfads_tf2.training import replicas
-from lfads_tf2.training.optimizer import Adam, clip_gradients
+from lfads_tf2.training.optimizer import Adam, clip_gradients, trained_variables
 from lfads_tf2.training.steps import Steps
-from lfads_tf2.types import Batch, Dials
-
-# An epoch stops after so many steps in a row whose cost or gradients are not finite.
-BAD_STEPS_IN_A_ROW = 5
-
-
-class EpochResult(NamedTuple):
-    """Scalars of one epoch of training."""
-
-    costs: Costs  # means over the batches that counted; l2 of the last one
-    kl_weight: tf.Tensor  # of the last batch
-    l2_weight: tf.Tensor
-    gradient_norm: tf.Tensor  # mean over the batches that counted, before clipping
-    steps_skipped: tf.Tensor
-    bad_in_a_row: tf.Tensor  # at the end; BAD_STEPS_IN_A_ROW when the epoch was given up
-    first_bad: tf.Tensor  # index of the variable whose gradient went bad first; -1: the cost itself, or none
-    weights_finite: tf.Tensor
+from lfads_tf2.training.tally import EpochResult, Tally, validation_means
+from lfads_tf2.types import Batch, Dials, Session
 
 
 class Epochs(tf.Module):
@@ -65,10 +49,15 @@ class Epochs(tf.Module):
         # Models whose seed is a tensor are compared with each other: they hold the same entries out.
         held_out_seed = seed if isinstance(seed, int) else max(model.spec.hyperparameters.seed, 0)
         self.steps = Steps(model, self.dials, held_out_seed, first_valid=sum(train.counts))
+        # What ``validate`` takes.
+        self.validation = None
+        if valid is not None:
+            batches = validation_batches(valid.counts, model.spec.hyperparameters.batch_size)
+            self.validation = tuple(tf.constant(part) for part in batches)
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
 
     def _gradients_of(self, batch, draws, masks, step, dials):
-        return self.steps.gradients(batch, draws, masks, step, dials, self.optimizer.targets)
+        return self.steps.gradients(batch, draws, masks, step, dials, self.optimizer.trained)
 
     def _train_step(self, batch: Batch):
         step, hp = self.optimizer.step.read_value(), self.model.spec.hyperparameters
@@ -95,45 +84,26 @@ class Epochs(tf.Module):
     def train(self, sessions, trials) -> EpochResult:
         """One epoch. ``sessions``: n, ``trials``: n x B indices within the session of each batch."""
         self.traces["train"] += 1
-        hp = self.model.spec.hyperparameters
-        num_batches, zero = tf.shape(sessions)[0], tf.constant(0.0)
-        sums, norms = Costs.zeros(self.model.spec), zero
+        num_batches, index, tally = tf.shape(sessions)[0], 0, Tally.start(self.model.spec)
         read = self.train_trials.reader(sessions, trials)
-        index, counted, bad_in_a_row, first_bad, last_l2 = 0, 0, 0, -1, zero
-        while index < num_batches and bad_in_a_row < BAD_STEPS_IN_A_ROW:
-            cost, norm, good, bad = replicas.run(self.strategy, self._train_step, read(index))
-            # A sum must not be multiplied by a flag: 0 · NaN is NaN.
-            sums = Costs(*(total + tf.where(good, term, 0.0) for total, term in zip(sums, cost, strict=True)))
-            norms += tf.where(good, norm, 0.0)
-            last_l2 = tf.where(good, cost.l2, last_l2)
-            first_bad = tf.where(good | (bad_in_a_row > 0), first_bad, bad)
-            bad_in_a_row = tf.where(good, 0, bad_in_a_row + 1)
-            counted += tf.cast(good, tf.int32)
+        while index < num_batches and tally.goes_on:
+            tally = tally.add(*replicas.run(self.strategy, self._train_step, read(index)))
             index += 1
-        # With no good step at all the means are 0/0: NaN, which the caller sees.
-        means = Costs(*(total / tf.cast(counted, tf.float32) for total in sums))._replace(l2=last_l2)
-        weights = ramps(hp, self.optimizer.step - 1)
-        norm = norms / tf.cast(counted, tf.float32)
-        finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(v)) for v in self.optimizer.targets]))
-        return EpochResult(means, weights.kl, weights.l2, norm, index - counted, bad_in_a_row, first_bad, finite)
+        return tally.result(self.model.spec.hyperparameters, self.optimizer.step - 1, self.optimizer.trained)
 
     @tf.function(reduce_retracing=True)
     def validate(self, sessions, trials, trial_weights) -> Costs:
         """Costs over all validation trials, each counted once. ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
-        spec, num_trials = self.model.spec, trials.shape[1]
-        sums, total_weight = Costs.zeros(spec), tf.constant(0.0)
         step = self.optimizer.step.read_value() - 1
         read = self.valid_trials.reader(sessions, trials)
-        for index in tf.range(tf.shape(sessions)[0]):
+
+        def costs_of(index, weights):
             batch = self.steps.augment.validate(read(index))
-            draws = self.steps.validation_noise(num_trials, self.seed, step, index)
-            weights = tf.ensure_shape(trial_weights[index], [num_trials])
-            cost = self.steps.validation_costs(batch, draws, weights, step, self.dials)
-            weight = tf.reduce_sum(weights)
-            sums = Costs(*(total + weight * term for total, term in zip(sums, cost, strict=True)))
-            total_weight += weight
-        return Costs(*(total / total_weight for total in sums))
+            draws = self.steps.validation_noise(trials.shape[1], self.seed, step, index)
+            return self.steps.validation_costs(batch, draws, weights, step, self.dials)
+
+        return validation_means(costs_of, self.model.spec, trial_weights)
 
     @tf.function(reduce_retracing=True)
     def valid_rates(self, session, trials):
@@ -143,3 +113,22 @@ class Epochs(tf.Module):
         outputs = self.model(batch, noise.no_noise(self.model.spec, tf.shape(trials)[0]))
         rates = observation.distribution_parameters(outputs.parameters)[..., : self.model.spec.max_channels]
         return tf.transpose(rates, [1, 0, 2])
+
+
+def prepare(
+    model: LFADS,
+    sessions: list[Session],
+    seed: int,
+    jit_compile: bool = False,
+    dials: Dials | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Epochs:
+    """Epochs of a model on the trials of its sessions, with a fresh optimiser; arguments as ``Epochs`` takes them."""
+    hp, spec = model.spec.hyperparameters, model.spec
+    with replicas.scope(strategy):
+        optimizer = Adam(trained_variables(model), hp.learning_rate_init, hp.adam_beta1, hp.adam_beta2, hp.adam_epsilon)
+    train = place([session.train for session in sessions], spec)
+    valid = None
+    if any(session.valid is not None for session in sessions):
+        valid = place([session.valid for session in sessions], spec)
+    return Epochs(model, optimizer, train, valid, seed, jit_compile, dials, strategy)

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lfads_tf2.files import write_text
+from lfads_tf2.training.scalars import SMOOTHED
 from lfads_tf2.training.schedules import smoothed
-
-SMOOTHED = "valid/recon_smth"
 
 
 class MetricsLog:

@@ -23,11 +23,16 @@ class Adam(tf.Module):
     def __init__(self, variables, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 0.1):
         super().__init__(name="adam")
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.targets = list(variables)
+        self.trained = list(variables)
         self.learning_rate = tf.Variable(learning_rate, trainable=False, name="learning_rate", dtype=tf.float32)
         self.step = tf.Variable(0, trainable=False, name="step", dtype=tf.int64)
-        self.first = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.targets]
-        self.second = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.targets]
+        self.first = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.trained]
+        self.second = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.trained]
+
+    @property
+    def slots(self) -> list[tf.Variable]:
+        """Everything that an update moves: the trained variables, their first and second moments, the step count."""
+        return [*self.trained, *self.first, *self.second, self.step]
 
     def apply(self, gradients, weight_decay=0.0) -> None:
         """One update of every variable; ``gradients`` in the order of the variables.
@@ -36,11 +41,11 @@ class Adam(tf.Module):
         """
         if not isinstance(weight_decay, (int, float)) or weight_decay:
             shrink = self.learning_rate * weight_decay
-            for variable in self.targets:
+            for variable in self.trained:
                 tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=shrink * variable)
         # TensorFlow 1 kept running products of the betas; powers of the step count are the same and need no state.
         count = tf.cast(self.step + 1, tf.float32)
-        for variable, first, second, gradient in zip(self.targets, self.first, self.second, gradients, strict=True):
+        for variable, first, second, gradient in zip(self.trained, self.first, self.second, gradients, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=first.handle,
@@ -77,7 +82,7 @@ def adam_update(variable, first, second, gradient, count, learning_rate, hp, wei
     return variable - rate * first / (tf.sqrt(second) + hp.adam_epsilon), first, second
 
 
-def trainable_variables(model) -> list[tf.Variable]:
+def trained_variables(model) -> list[tf.Variable]:
     """What training moves: everything trainable, or what do_train_io_only / do_train_encoder_only leave of it."""
     hp = model.spec.hyperparameters
     if hp.do_train_io_only:

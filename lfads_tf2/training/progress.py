@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.training.fit_log import parse_line
+from lfads_tf2.training.scalars import TRUTH_R2
 from lfads_tf2.training.schedules import TrainingState
 
 log = logging.getLogger("lfads_tf2")
@@ -94,7 +95,7 @@ class Interrupts:
 
 
 class TensorBoard:
-    """Scalars of each epoch in ``lfads_log/``."""
+    """Scalars of each epoch in ``lfads_log/``, under the names of metrics.csv."""
 
     def __init__(self, folder: Path, model):
         self.model = model
@@ -102,20 +103,9 @@ class TensorBoard:
         self.writer = tf.summary.create_file_writer(str(folder))
         self._names: list[str] = []
 
-    def write(self, step: int, state: TrainingState, result, valid, row: dict[str, float]) -> None:
-        """After an epoch: costs, weights, learning rate, the AR(1) prior of each input, and the rest of metrics.csv."""
-        scalars = {
-            "total/train": result.costs.total,
-            "reconstruction/train": result.costs.recon,
-            "kl/train": result.costs.kl,
-            "l2": result.costs.l2,
-            "kl_weight": result.kl_weight,
-            "l2_weight": result.l2_weight,
-            "learning_rate": state.learning_rate,
-            "gradient_norm": result.gradient_norm,
-        }
-        if valid is not None:
-            scalars |= {"total/valid": valid.total, "reconstruction/valid": valid.recon, "kl/valid": valid.kl}
+    def write(self, row: dict[str, float]) -> None:
+        """After an epoch: its row of metrics.csv, and time constant and variance of the AR(1) prior of each input."""
+        scalars = {name: value for name, value in row.items() if name not in ("epoch", "step")}
         if self.model.has_controller and hasattr(self.model.co_prior, "log_tau"):
             prior = self.model.co_prior
             for index, (log_tau, log_variance) in enumerate(
@@ -123,19 +113,16 @@ class TensorBoard:
             ):
                 scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
                 scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
-        known = ("epoch", "step", "train/total", "valid/total", "train/recon", "valid/recon", "train/kl", "valid/kl")
-        more = {name: value for name, value in row.items() if name not in known and name not in scalars}
         # What is there now and then only, and settings, which hardly ever change, stay out of the compiled call.
-        rare = {name for name in more if name == "valid/r2" or name.startswith("hp/")}
-        scalars |= {name: value for name, value in more.items() if name not in rare}
+        rare = {name: scalars.pop(name) for name in [*scalars] if name == TRUTH_R2 or name.startswith("hp/")}
         if list(scalars) != self._names:
             self._names, self._write = list(scalars), tf.function(self._write_all)
-        self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(step, tf.int64))
-        with self.writer.as_default(step=step):
-            for name in sorted(rare):
-                if more[name] != self._written.get(name):
-                    tf.summary.scalar(name, more[name])
-        self._written = {name: more[name] for name in rare}
+        self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(row["step"], tf.int64))
+        with self.writer.as_default(step=row["step"]):
+            for name, value in rare.items():
+                if value != self._written.get(name):
+                    tf.summary.scalar(name, value)
+        self._written = rare
 
     def _write_all(self, values, step) -> None:
         """Compiled, since a dozen summaries one by one take longer than a step of a small model."""

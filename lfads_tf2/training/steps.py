@@ -38,17 +38,17 @@ class Steps(tf.Module):
         masks = noise.draw_masks(spec, num_trials, noise.stream(seed, noise.TRAIN_MASKS, step), dials.keep_prob)
         return batch, draws, masks
 
-    def gradients(self, batch: Batch, draws: Noise, masks: Masks, step, dials: Dials, targets: list):
-        """Costs of a batch, and gradients for ``targets``, the weights (variables or tensors) that are trained."""
+    def gradients(self, batch: Batch, draws: Noise, masks: Masks, step, dials: Dials, trained: list):
+        """Costs of a batch, and gradients for the trained variables (or tensors in their place)."""
         model = self.model
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(targets)
+            tape.watch(trained)
             outputs = model(batch, draws, masks)
             terms = trial_terms(model, batch, outputs, outputs.decoded.u)
             weights = ramps(model.spec.hyperparameters, step)
             cost = costs(model, terms, outputs, weights, dials=dials, session=batch.session)
             scaled = scaled_by(dials.loss_scale, cost.total)
-        gradients = tape.gradient(scaled, targets, unconnected_gradients="zero")
+        gradients = tape.gradient(scaled, trained, unconnected_gradients="zero")
         return cost, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def validation_noise(self, num_trials: int, seed, step, index) -> Noise:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2.data.batches import epoch_batches, validation_batches
-from lfads_tf2.data.streamed import place
+from lfads_tf2.data.batches import epoch_batches
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.objective import Costs
-from lfads_tf2.training import checkpoints, replicas
+from lfads_tf2.training import checkpoints
 from lfads_tf2.training.epoch_metrics import EpochMetrics, TruthR2
-from lfads_tf2.training.epochs import BAD_STEPS_IN_A_ROW, EpochResult, Epochs
+from lfads_tf2.training.epochs import prepare
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.metrics_log import MetricsLog
-from lfads_tf2.training.optimizer import Adam, trainable_variables
 from lfads_tf2.training.progress import Interrupts, Progress, TensorBoard
+from lfads_tf2.training.scalars import TRUTH_R2
 from lfads_tf2.training.schedules import (
     TrainingState,
     is_lowest_validation,
@@ -29,6 +27,7 @@ from lfads_tf2.training.schedules import (
     update_learning_rate_on_plateau,
     watch_validation,
 )
+from lfads_tf2.training.tally import EpochResult, numbers
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -69,21 +68,11 @@ class Trainer:
     ):
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
-        with replicas.scope(strategy):
-            self.optimizer = Adam(
-                trainable_variables(model), hp.learning_rate_init, hp.adam_beta1, hp.adam_beta2, hp.adam_epsilon
-            )
-        self.train_trials = place([s.train for s in sessions], model.spec)
+        self.epochs = prepare(model, sessions, seed, jit_compile, strategy=strategy)
+        self.optimizer = self.epochs.optimizer
         shared_by = 1 if strategy is None else strategy.num_replicas_in_sync
-        if min(hp.batch_size, *self.train_trials.counts) % shared_by:
+        if min(hp.batch_size, *self.epochs.train_trials.counts) % shared_by:
             raise TrainingFailed(f"--batch_size must be a multiple of the {shared_by} GPUs that share it; lower it")
-        self.valid_trials = None
-        if any(s.valid is not None for s in sessions):
-            self.valid_trials = place([s.valid for s in sessions], model.spec)
-            self._validation = validation_batches(self.valid_trials.counts, hp.batch_size)
-        self.epochs = Epochs(
-            model, self.optimizer, self.train_trials, self.valid_trials, seed, jit_compile, strategy=strategy
-        )
         self.metrics = EpochMetrics(model.spec, sessions)
         self.truth_r2 = TruthR2(model.spec, sessions, self._valid_rates)
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
@@ -100,7 +89,7 @@ class Trainer:
         )
         self.show_progress = show_progress
         self._resume(saved)
-        self._read_variables = tf.function(lambda: [tf.identity(variable) for variable in self._variables()])
+        self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
         self._good_weights = self._snapshot()
 
     @property
@@ -129,7 +118,7 @@ class Trainer:
                 row = self._figures(result, valid)
                 metrics_log.append(row)
                 line = self._end_epoch(result, valid, fit_log)
-                board.write(self.step, self.state, result, valid, row)
+                board.write(row)
                 progress.update(self.state, line)
         finally:
             interrupts.close()
@@ -162,10 +151,11 @@ class Trainer:
     def _train_epoch(self) -> EpochResult | None:
         """One epoch; None when it went bad and training fell back on the last good weights."""
         self.optimizer.learning_rate.assign(self.state.learning_rate)
-        sessions, trials = epoch_batches(self.train_trials.counts, self.hp.batch_size, self.seed, self.state.epoch)
-        result = self.epochs.train(tf.constant(sessions), tf.constant(trials))
-        result = tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
-        if result.bad_in_a_row >= BAD_STEPS_IN_A_ROW or not result.weights_finite or math.isnan(result.costs.total):
+        sessions, trials = epoch_batches(
+            self.epochs.train_trials.counts, self.hp.batch_size, self.seed, self.state.epoch
+        )
+        result = numbers(self.epochs.train(tf.constant(sessions), tf.constant(trials)))
+        if result.went_bad:
             self._roll_back(result)
             return None
         if result.steps_skipped:
@@ -198,22 +188,19 @@ class Trainer:
         """The original's name of a trained variable, for messages."""
         if index < 0:
             return "the cost itself"
-        target = self.optimizer.targets[index]
-        names = [n for n, weight in original_names(self.model).items() if weight.variable.value is target]
-        return names[0] if names else target.name
+        variable = self.optimizer.trained[index]
+        names = [n for n, weight in original_names(self.model).items() if weight.variable.value is variable]
+        return names[0] if names else variable.name
 
     def _validate(self) -> Costs | None:
-        if self.valid_trials is None:
-            return None
-        cost = self.epochs.validate(*(tf.constant(part) for part in self._validation))
-        return tf.nest.map_structure(lambda tensor: tensor.numpy(), cost)
+        return numbers(self.epochs.validate(*self.epochs.validation)) if self.epochs.validation else None
 
     def _figures(self, result: EpochResult, valid: Costs | None) -> dict[str, float]:
         """The epoch's row of metrics.csv."""
         state = self.state
         row = self.metrics.row(state.epoch, self.step, result, valid, state.learning_rate, self.epochs.dials)
         if self.truth_r2 and (state.epoch + 1) % EPOCHS_BETWEEN_R2 == 0:
-            row["valid/r2"] = self.truth_r2()
+            row[TRUTH_R2] = self.truth_r2()
         return row
 
     def _valid_rates(self, session: int, trials: np.ndarray) -> np.ndarray:
@@ -268,13 +255,10 @@ class Trainer:
             self.state.cost_history = []
         log.info("Resuming from %s after epoch %d.", prefix, self.state.epoch)
 
-    def _variables(self) -> list[tf.Variable]:
-        return [*self.optimizer.targets, *self.optimizer.first, *self.optimizer.second, self.optimizer.step]
-
     def _snapshot(self) -> list[tf.Tensor]:
         # One compiled call; the values stay as they are when the variables move on.
-        return self._read_variables()
+        return self._read_slots()
 
     def _restore_snapshot(self) -> None:
-        for variable, value in zip(self._variables(), self._good_weights, strict=True):
+        for variable, value in zip(self.optimizer.slots, self._good_weights, strict=True):
             variable.assign(value)

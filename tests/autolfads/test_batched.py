@@ -118,7 +118,7 @@ def test_a_search_equals_one_worker_after_the_other(data, tmp_path):  # noqa: F8
 
 
 def test_data_that_stay_on_disk_are_refused(data):  # noqa: F811
-    on_disk = mock.patch("lfads_tf2.training.trainer.place", return_value=mock.Mock(spec=["counts"], counts=[23]))
+    on_disk = mock.patch("lfads_tf2.training.epochs.place", return_value=mock.Mock(spec=["counts"], counts=[23]))
     with on_disk, pytest.raises(SearchFailed, match="population_mode=serial or ray"):
         BatchedExecutor(search_for(data[0], {}), data[1], CPU)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_models import trainer_of
 from small_runs import write_spikes
-from training.test_training import trainer_of
 
 from lfads_tf2.data import storage
 from lfads_tf2.training.metrics_log import read_metrics
@@ -24,7 +24,7 @@ def test_streamed_training_equals_resident_training(folder, monkeypatch):
     trainer_of(folder, "resident", max_epochs=10, ext_input_dim=2).train()
     monkeypatch.setattr(storage, "RESIDENT_BYTES", 500)
     trainer = trainer_of(folder, "streamed", max_epochs=10, ext_input_dim=2)
-    assert type(trainer.train_trials).__name__ == "StreamedTrials"
+    assert type(trainer.epochs.train_trials).__name__ == "StreamedTrials"
     trainer.train()
     assert trainer.epochs.traces == {"train": 1, "validate": 1}
     assert (folder / "streamed" / "fitlog.csv").read_text() == (folder / "resident" / "fitlog.csv").read_text()

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_models import trainer_of
 from small_runs import SMALL, program, write_spikes
-from training.test_training import trainer_of
 
 from lfads_tf2 import noise
 from lfads_tf2.data import read_sessions, resolve

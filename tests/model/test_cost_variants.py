@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_models import SETTINGS, trainer_of
 from small_runs import write_spikes
-from training.test_training import SETTINGS, trainer_of
 
 from lfads_tf2 import noise
 from lfads_tf2.data import DataError, read_sessions, resolve
@@ -17,7 +17,7 @@ from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import costs, l2_cost, ramps, trial_terms
 from lfads_tf2.training.fit_log import read
-from lfads_tf2.training.optimizer import Adam, trainable_variables
+from lfads_tf2.training.optimizer import Adam, trained_variables
 from lfads_tf2.training.schedules import (
     TrainingState,
     smoothed,
@@ -48,7 +48,7 @@ def test_mean_reconstruction_counts_the_sessions_own_entries():
         whole, mean = (costs_of(model_of(sessions, recon_reduce=r), index) for r in ("sum", "mean"))
         assert float(mean.recon) == pytest.approx(float(whole.recon) / (6 * channels), rel=1e-5)
         assert float(mean.kl) == pytest.approx(float(whole.kl), rel=1e-6)
-        assert float(mean.parts[0]) == pytest.approx(float(whole.recon), rel=1e-5)
+        assert float(mean.nll) == pytest.approx(float(whole.recon), rel=1e-5)
 
 
 def test_l2_of_the_encoders_has_denominators_of_its_own():
@@ -126,8 +126,8 @@ def test_read_in_and_read_out():
     assert len(model_of((("a", 3),), read_out="linear").observation.read_outs) == 1
     frozen = model_of(do_train_readout=False)
     kernel = frozen.observation.mean_map.kernel.value
-    assert not any(v is kernel for v in trainable_variables(frozen))
-    assert any(v is model.observation.mean_map.kernel.value for v in trainable_variables(model))
+    assert not any(v is kernel for v in trained_variables(frozen))
+    assert any(v is model.observation.mean_map.kernel.value for v in trained_variables(model))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special, stats
-from training.test_training import trainer_of
+from small_models import trainer_of
 
 from lfads_tf2.data import DataError, read_sessions
 from lfads_tf2.hyperparameters import HyperParameters, problems

@@ -10,7 +10,7 @@ from golden_case import CASES, GoldenCase
 from lfads_tf2.model import native
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.objective import costs, ramps, trial_terms
-from lfads_tf2.training.optimizer import Adam, clip_gradients, trainable_variables
+from lfads_tf2.training.optimizer import Adam, clip_gradients, trained_variables
 from lfads_tf2.types import Masks, Noise
 
 FORWARD_TOLERANCE = 1e-5  # of the largest value of each output
@@ -183,7 +183,7 @@ def test_prior_sample(case, model, run):
 
 
 def gradient_step(model, case, ds, step):
-    variables = trainable_variables(model)
+    variables = trained_variables(model)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(variables)
         noise = case.noise(ds)
@@ -196,7 +196,7 @@ def gradient_step(model, case, ds, step):
 
 def by_original_name(model, values):
     """Gradients or moments, in the order of the trainable variables, under the original's names."""
-    of_variable = {id(v): np.asarray(x) for v, x in zip(trainable_variables(model), values, strict=True)}
+    of_variable = {id(v): np.asarray(x) for v, x in zip(trained_variables(model), values, strict=True)}
     named = {}
     for name, weight in original_names(model).items():
         value = of_variable.get(id(weight.variable.value))
@@ -220,7 +220,7 @@ def test_gradients(case, model, run):
 
 
 def test_adam_steps(case, model, run):
-    optimizer = Adam(trainable_variables(model), case.hp.learning_rate_init)
+    optimizer = Adam(trained_variables(model), case.hp.learning_rate_init)
     totals = case.tree["adam/total_cost_before_update"]
     for index in range(3):
         ds = case.names[index % len(case.names)]

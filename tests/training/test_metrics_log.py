@@ -7,13 +7,13 @@ import math
 import h5py
 import numpy as np
 import pytest
+from small_models import trainer_of
 from small_runs import write_spikes
 
 from lfads_tf2.metrics.rates import bits_per_spike, r2_truth
 from lfads_tf2.training.epoch_metrics import NullLikelihood
 from lfads_tf2.training.fit_log import read
 from lfads_tf2.training.metrics_log import MetricsLog, read_metrics, read_rows
-from training.test_training import trainer_of
 
 RANDOM = np.random.default_rng(8)
 
@@ -115,3 +115,18 @@ def test_bits_per_spike_of_a_validation_epoch(tmp_path):
     rates = Inference(trainer.model, 0, 0).posterior_push_mean(0, valid)["output_dist_params"]
     found = read_metrics(tmp_path / "run" / "metrics.csv")["valid/bps"][0]
     assert found == pytest.approx(bits_per_spike(rates, valid.data), abs=1e-5)
+
+
+def test_tensorboard_and_searches_have_the_same_names(tmp_path):
+    from tensorflow.compat.v1 import train
+
+    from lfads_tf2.autolfads.config import METRICS
+    from lfads_tf2.training import scalars
+
+    write_spikes(tmp_path / "data" / "one.h5")
+    trainer_of(tmp_path, max_epochs=10).train()
+    columns = read_metrics(tmp_path / "run" / "metrics.csv")
+    (board,) = (tmp_path / "run" / "lfads_log").iterdir()
+    tags = {value.tag for event in train.summary_iterator(str(board)) for value in event.summary.value}
+    assert tags - {"ar1_tau/0", "ar1_noise_variance/0"} == set(columns) - {"epoch", "step"}
+    assert set(scalars.SEARCH) <= set(columns) and set(METRICS) <= set(scalars.SEARCH.values())

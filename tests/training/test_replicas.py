@@ -36,7 +36,7 @@ for name, strategy in (("one", None), ("two", tf.distribute.MirroredStrategy(["/
         model = LFADS(resolve(hp, sessions), 1, native={native})
     trainer = Trainer(model, sessions, folder / name, 5, show_progress=False, strategy=strategy)
     trainer.train()
-    weights[name] = [v.numpy().tolist() for v in trainer.optimizer.targets]
+    weights[name] = [v.numpy().tolist() for v in trainer.optimizer.trained]
     resumed = Trainer(model, sessions, folder / name, 5, show_progress=False, strategy=strategy)
     assert resumed.state.epoch == 4 and resumed.step == 12, (resumed.state, resumed.step)
 (folder / "weights.json").write_text(json.dumps(weights))
