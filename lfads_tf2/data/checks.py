@@ -48,6 +48,7 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
         needing = {
             "--learning_rate_schedule=plateau": hp.learning_rate_schedule == "plateau",
             "--early_stopping_patience": hp.early_stopping_patience > 0,
+            "--select_by=held_out_bps": hp.select_by == "held_out_bps",
         }
         found += [
             f"{flag} needs validation data; store some trials as valid_data" for flag, on in needing.items() if on

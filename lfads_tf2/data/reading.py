@@ -12,7 +12,6 @@ import numpy as np
 
 from lfads_tf2.data.arrays import has_shape, read_entries
 from lfads_tf2.data.checks import check_against, warnings_about
-from lfads_tf2.data.facts import described
 from lfads_tf2.data.entries import CHANNELS, INPUTS, Check, check_for, checked_values, zeros_for_missing
 from lfads_tf2.data.errors import DataError, by
 from lfads_tf2.data.extras import (
@@ -23,6 +22,7 @@ from lfads_tf2.data.extras import (
     read_conversion_factor,
     read_indices,
 )
+from lfads_tf2.data.facts import described
 from lfads_tf2.data.finding import find_sessions
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
 from lfads_tf2.data.opening import why_not_opened

@@ -60,9 +60,7 @@ def choose(facts: Facts, given: dict[str, Any]) -> list[Choice]:
         *_schedule(epochs, steps_an_epoch, given),
         Choice({"num_samples_posterior": 50}, "posterior samples averaged a trial, whatever the batch"),
     ]
-    kept = [
-        Choice({n: v for n, v in choice.values.items() if n not in given}, choice.reason) for choice in choices
-    ]
+    kept = [Choice({n: v for n, v in choice.values.items() if n not in given}, choice.reason) for choice in choices]
     return [choice for choice in kept if choice.values]
 
 
@@ -91,7 +89,7 @@ def _sizes(facts: Facts, given: dict[str, Any]) -> list[Choice]:
         choices.append(Choice({"factors_dim": factors}, f"two factors for five of {facts.channels} channels, up to 20"))
     if facts.bins > 1:
         choices.append(
-            Choice({"co_dim": 1}, "an input lets trials leave the dynamics; its KL cost silences it where none is needed")
+            Choice({"co_dim": 1}, "trials may leave the dynamics; the KL cost silences an input that none needs")
         )
     else:
         choices.append(Choice({"co_dim": 0}, "a single bin has no dynamics to leave"))

@@ -16,10 +16,13 @@ from tqdm import tqdm
 
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.training.fit_log import parse_line
-from lfads_tf2.training.scalars import TRUTH_R2
+from lfads_tf2.training.scalars import HELD_OUT, HELD_OUT_ERROR, TRUTH_R2
 from lfads_tf2.training.schedules import TrainingState
 
 log = logging.getLogger("lfads_tf2")
+
+# Not in every row.
+RARE = (TRUTH_R2, HELD_OUT, HELD_OUT_ERROR)
 
 # Where standard error is not a terminal, a line now and then is enough.
 SECONDS_BETWEEN_LINES = 30.0
@@ -50,7 +53,7 @@ class Progress:
 
     def seconds_left(self, state: TrainingState) -> float | None:
         """Time to the stopping rate at the pace at which the rate has fallen so far; None before it has."""
-        fallen = math.log(self.start_rate / state.learning_rate)
+        fallen = math.log(self.start_rate / state.learning_rate) if state.learning_rate else 0.0
         estimates = []
         elapsed = time.monotonic() - self.start_time
         if fallen > 0:
@@ -114,7 +117,7 @@ class TensorBoard:
                 scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
                 scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
         # What is there now and then only, and settings, which hardly ever change, stay out of the compiled call.
-        rare = {name: scalars.pop(name) for name in [*scalars] if name == TRUTH_R2 or name.startswith("hp/")}
+        rare = {name: scalars.pop(name) for name in [*scalars] if name in RARE or name.startswith("hp/")}
         if list(scalars) != self._names:
             self._names, self._write = list(scalars), tf.function(self._write_all)
         self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(row["step"], tf.int64))

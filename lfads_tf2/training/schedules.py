@@ -58,15 +58,16 @@ def smoothed(before: float | None, new: float) -> float:
     return new if before is None else SMOOTHING * new + (1 - SMOOTHING) * before
 
 
-def watch_validation(state: TrainingState, recon: float) -> None:
-    """Notes the validation reconstruction of an epoch, for the plateau schedule and for early stopping."""
-    state.smoothed_valid = smoothed(state.smoothed_valid, recon)
+def watch_validation(state: TrainingState, value: float, epochs: int = 1) -> None:
+    """Notes the validation reconstruction (or what else is to fall) of an epoch, for the plateau schedule and for early
+    stopping. ``epochs``: since the last value."""
+    state.smoothed_valid = smoothed(state.smoothed_valid, value)
     if state.smoothed_valid < state.best_smoothed:
         state.best_smoothed = state.smoothed_valid
         state.epochs_since_best = state.epochs_since_fall = 0
     else:
-        state.epochs_since_best += 1
-        state.epochs_since_fall += 1
+        state.epochs_since_best += epochs
+        state.epochs_since_fall += epochs
 
 
 def update_learning_rate_on_plateau(state: TrainingState, hp: HyperParameters) -> bool:
