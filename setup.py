@@ -1,4 +1,4 @@
-"""Packaging. ``flags/`` and ``tools/`` are used from the checkout and are not installed as top-level modules."""
+"""Packaging. ``run_lfads.py``, ``flags/`` and ``tools/`` are faces on the package in a checkout, not installed."""
 
 import re
 from pathlib import Path
@@ -16,10 +16,27 @@ setup(
     long_description_content_type="text/markdown",
     packages=find_packages(include=["lfads_tf2", "lfads_tf2.*"]),
     package_data={
+        "lfads_tf2": ["py.typed"],
         "lfads_tf2.model.native": ["*.cc", "*.h"],
         "lfads_tf2.autolfads": ["presets/*.yaml"],
         "lfads_tf2.settings": ["presets/*.flags"],
     },
+    entry_points={"console_scripts": ["lfads = lfads_tf2.program.command_line:main"]},
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Bio-Informatics",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.20",

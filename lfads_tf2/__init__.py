@@ -1,8 +1,14 @@
 """LFADS and AutoLFADS on TensorFlow 2: single-trial firing rates from spike counts."""
 
 import importlib
+import os
+import sys
 
-__version__ = "0.1.0"
+# The layers are for TensorFlow; Keras settles what it computes with when it is first imported.
+if "keras" not in sys.modules:
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+__version__ = "0.2.0"
 
 # Public names and where they live; each is imported when it is first asked for, so that importing the package is fast.
 _HOMES = {

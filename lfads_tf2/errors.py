@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LFADSError(Exception):
     """Something that the package refuses or cannot do; the message says what, why and what to do."""
@@ -13,3 +16,9 @@ class SettingsError(LFADSError, ValueError):
     def __init__(self, found: list[str]):
         super().__init__("\n".join(found))
         self.problems = found
+
+
+def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
+    """``; did you mean ...?`` with the nearest known word, ``before`` it what it is written with; empty if none is."""
+    near = difflib.get_close_matches(word.lower(), [name for name in known if name != word], n=1, cutoff=0.5)
+    return f"; did you mean {before}{near[0]}?" if near else ""

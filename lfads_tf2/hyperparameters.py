@@ -7,6 +7,7 @@ the dataclass below. Nothing here imports TensorFlow, so a wrong value is refuse
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +32,19 @@ OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def _hp(default: Any, help_text: str, section: str, **facts: Any) -> Any:
-    """One field. ``facts``: unit, minimum, maximum, above (exclusive minimum), choices, own (or a user's class), tuned, architecture."""
-    unknown = set(facts) - {"unit", "minimum", "maximum", "above", "below", "choices", "tuned", "architecture", "own"}
+    """One field. ``facts``: unit, minimum, maximum, above (exclusive minimum), choices, own (or a user's class), tuned, architecture, path (``~`` stands for the home)."""
+    unknown = set(facts) - {
+        "unit",
+        "minimum",
+        "maximum",
+        "above",
+        "below",
+        "choices",
+        "tuned",
+        "architecture",
+        "own",
+        "path",
+    }
     assert not unknown, unknown
     return dataclasses.field(default=default, metadata={"help": help_text, "section": section, **facts})
 
@@ -44,11 +56,11 @@ class HyperParameters:
     # fmt: off
     # What to do, and with which files
     kind: str = _hp("train", "what to do", "run", choices=KINDS)
-    data_dir: str = _hp("", "folder that holds one HDF5 file a session", "run")
+    data_dir: str = _hp("", "folder that holds one HDF5 file a session", "run", path=True)
     data_filename_stem: str = _hp("", "read the files called <stem>_<session>; empty: every HDF5 file of the folder is a session", "run")
     allow_outside_files: bool = _hp(False, "follow links and storage that lead out of a data file; only for files you trust", "run")
-    lfads_save_dir: str = _hp("", "folder for everything that is written; empty: lfads_output inside data_dir", "run")
-    model_params_file: str = _hp("", "start from this model: a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint", "run")
+    lfads_save_dir: str = _hp("", "folder for everything that is written; empty: lfads_output inside data_dir", "run", path=True)
+    model_params_file: str = _hp("", "start from this model: a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint", "run", path=True)
     seed: int = _hp(-1, "seed of every random draw; -1 picks one and records it", "run", minimum=-1, maximum=2**31 - 1)
     checkpoint_name: str = _hp("lfads_vae", "name of the checkpoint files", "run")
     checkpoint_pb_load_name: str = _hp("", "which checkpoint inference loads; empty: checkpoint_lve where there is one, else checkpoint", "run")
@@ -161,6 +173,16 @@ class HyperParameters:
     kl_increase_steps: int = _hp(900, "steps over which the KL cost rises to its full weight; 0: full from the start", "regularisation", unit="steps", minimum=0, tuned="sometimes")
     co_mean_corr_scale: float = _hp(0.0, "penalty on correlated inferred inputs", "regularisation", minimum=0)
     # fmt: on
+
+    def __post_init__(self) -> None:
+        for name, value in with_homes(self.__dict__).items():
+            object.__setattr__(self, name, value)
+
+
+def with_homes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings with ``~`` at the start of a path as the home folder: shells leave it alone after ``=``."""
+    paths = [name for name, field in declared().items() if field.metadata.get("path")]
+    return dict(values) | {name: os.path.expanduser(values[name]) for name in paths if values.get(name)}
 
 
 def augmentation_names(hp: HyperParameters) -> tuple[str, ...]:

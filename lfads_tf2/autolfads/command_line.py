@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from lfads_tf2.autolfads.files import PRESETS, preset_names, read_config
 from lfads_tf2.autolfads.neurocaas import is_neurocaas
 from lfads_tf2.autolfads.run import MODES
 from lfads_tf2.autolfads.searched import number
-from lfads_tf2.errors import SettingsError
+from lfads_tf2.errors import SettingsError, did_you_mean
 from lfads_tf2.hyperparameters import declared
 from lfads_tf2.settings.mapping import from_mapping
 from lfads_tf2.settings.yaml_files import load_yaml
@@ -33,9 +32,10 @@ class Refusing(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """All arguments."""
     top = Refusing(
-        "python -m lfads_tf2.autolfads", allow_abbrev=False,
+        "lfads auto", allow_abbrev=False,
         description="AutoLFADS: searches hyperparameters while a population of models trains.",
     )  # fmt: skip
+    top.add_argument("folder", nargs="?", metavar="DATA_FOLDER", help="the same as --data_dir")
     top.add_argument("--config", metavar="FILE", help="YAML: hyperparameters by name, and the section pbt")
     top.add_argument("--preset", metavar="NAME", help=f"settings for a size of data: {', '.join(preset_names())}")
     top.add_argument("--resume", action="store_true", help="go on with the search in --lfads_save_dir")
@@ -74,8 +74,7 @@ def parse(argv: list[str]) -> tuple[SearchConfig, argparse.Namespace]:
 
 def _nearest(name: str) -> str:
     known = ["config", "preset", "resume", "population_mode", "ray_address", *options(), *declared()]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean --{near[0]}?" if near else ""
+    return did_you_mean(name, known, "--")
 
 
 def _from_files(path: str | None, preset: str | None) -> SearchConfig:
@@ -100,6 +99,10 @@ def _overridden(config: SearchConfig, arguments: argparse.Namespace) -> SearchCo
     """The configuration with what the command line says."""
     where, found = "command line", []
     given = {n: getattr(arguments, f"hp_{n}") for n in declared() if n not in NOT_HERE}
+    if arguments.folder is not None:
+        if given["data_dir"] is not None:
+            raise SettingsError([f"unexpected argument {arguments.folder!r} beside --data_dir; give one of the two"])
+        given["data_dir"] = arguments.folder
     given = from_mapping({n: v for n, v in given.items() if v is not None}, where)
     chosen: dict[str, Any] = {}
     for name in options():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import math
 from typing import Any
 
-from lfads_tf2.errors import SettingsError
+from lfads_tf2.errors import SettingsError, did_you_mean
 from lfads_tf2.hyperparameters import declared, value_problem
 from lfads_tf2.settings.mapping import plain_name
 from lfads_tf2.types import Dials
@@ -80,8 +79,7 @@ def number(value: Any) -> Any:
 
 def nearest(name: Any, names: list[str]) -> str:
     """``; did you mean ...?`` or all names."""
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+    return did_you_mean(str(name), names) or f"; there are {', '.join(names)}"
 
 
 def searched_from(section: Any, where: str, skip_undeclared: bool = False) -> tuple[Searched, ...]:

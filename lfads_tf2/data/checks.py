@@ -33,9 +33,11 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
         )
     steps = {path: number - hp.ic_enc_seq_len for path, number in steps.items()}
     if hp.co_dim > 0 and hp.controller_input_lag >= min(steps.values(), default=np.inf):
+        fits = min(steps.values()) - 1
+        smaller = f"--controller_input_lag={fits}, " if fits < hp.controller_input_lag else ""
         found.append(
             f"--controller_input_lag={hp.controller_input_lag}: trials have only {min(steps.values())} bins, so the "
-            "controller would never read the data; use a smaller lag, --controller_input_lag=1, or longer trials"
+            f"controller would never read the data; use {smaller}--co_dim=0 (no controller), or longer trials"
         )
     moving = [name for name in ("spike_jitter", "temporal_shift") if name in augmentation_names(hp)]
     for session in sessions if moving and hp.kind == "train" else ():

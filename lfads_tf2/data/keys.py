@@ -126,8 +126,9 @@ class SessionFile:
         elif nested:
             guess = f"train_data lies inside the group {nested[0]!r}; move it to the top of the file"
         else:
-            near = difflib.get_close_matches("train_data", self.keys, n=1)
-            guess = f"did you mean {near[0]!r}? " if near else ""
+            # Names of keys that may well stand there beside it are as near as 0.75.
+            near = difflib.get_close_matches("train_data", self.keys, n=1, cutoff=0.85)
+            guess = f"if {near[0]!r} holds them, rename it; " if near else ""
             guess += "store the training trials, trials x time x channels, as train_data"
         return f"train_data: missing (and so is train_encod_data); {keys}; {guess}"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 from lfads_tf2.data import resolve
@@ -92,6 +94,26 @@ def _shape(name: str, recorded, in_data: SessionShape | None) -> SessionShape:
     return SessionShape(name, recorded.channels, aligned, encoded, share)
 
 
+@contextlib.contextmanager
+def single_precision():
+    """Layers that are made inside compute in float32, whatever the user's keras.json says.
+
+    Raises:
+        RunError: Keras was imported before this package, and computes with something else than TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RunError(
+            f"Keras computes with {keras.backend.backend()} in this process; import lfads_tf2 before keras, or set the "
+            "environment variable KERAS_BACKEND=tensorflow"
+        )
+    before = keras.config.floatx()
+    keras.config.set_floatx("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+
+
 def new_model(spec: ModelSpec, sessions: list[Session], seed: int, native: bool) -> LFADS:
     """A model to be trained, its read-in and read-out started from the sessions' alignment.
 
@@ -101,7 +123,8 @@ def new_model(spec: ModelSpec, sessions: list[Session], seed: int, native: bool)
         seed: of the weights.
         native: the loops over time run in the compiled kernels.
     """
-    model = LFADS(spec, seed=seed, native=native)
+    with single_precision():
+        model = LFADS(spec, seed=seed, native=native)
     by_name = {session.name: session for session in sessions}
     if all(shape.name in by_name for shape in spec.sessions):
         align(model.read_in, model.observation.mean_map, [by_name[shape.name] for shape in spec.sessions])
@@ -125,7 +148,8 @@ def trained_model(hp: HyperParameters, sessions: list[Session], record: RunRecor
         RunError: there is no model, it cannot be read, or the data do not fit it.
     """
     spec = model_spec(hp, sessions, record, subset_allowed=True)
-    model = LFADS(spec, native=native, for_training=False)
+    with single_precision():
+        model = LFADS(spec, native=native, for_training=False)
     try:
         if hp.model_params_file:
             path = Path(hp.model_params_file)

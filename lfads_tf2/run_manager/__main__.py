@@ -1,4 +1,4 @@
-"""python -m lfads_tf2.run_manager run FOLDER"""
+"""``lfads runs run FOLDER``, or ``python -m lfads_tf2.run_manager run FOLDER``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lfads_tf2.run_manager.queue.stages import DONE
 
 def main(argv: list[str] | None = None) -> int:
     """Runs or lists prepared runs. Exit code 0 when all of them are done, 1 when not, 2 when refused."""
-    parser = argparse.ArgumentParser(prog="python -m lfads_tf2.run_manager", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="lfads runs", allow_abbrev=False)
     parts = parser.add_subparsers(dest="what", required=True)
     run = parts.add_parser("run", help="train and read out all runs of a folder that are not done", allow_abbrev=False)
     status = parts.add_parser("status", help="show the runs of a folder", allow_abbrev=False)
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--address", help="a running Ray cluster: its address, or auto")
     run.add_argument("--retries", type=int, default=0, help="how often a failed run is started again")
     run.add_argument("--rerun", action="store_true", help="forget what is done")
-    run.add_argument("--program", help="path of run_lfads.py")
+    run.add_argument("--program", help="path of a script in place of the installed program")
     arguments = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     what, folder = arguments.pop("what"), arguments.pop("folder")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import HyperParameters, declared, problems
+from lfads_tf2.hyperparameters import HyperParameters, declared, problems, with_homes
 from lfads_tf2.settings import run_folder
 from lfads_tf2.settings.run_folder import RunRecord
 
@@ -28,7 +28,7 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
             contradict each other, or there is no model to work with.
     """
     # --preset=auto chooses once the data are read.
-    given = {name: value for name, value in given.items() if name != "preset"}
+    given = with_homes({name: value for name, value in given.items() if name != "preset"})
     kind = given.get("kind", "train")
     if not given.get("data_dir"):
         raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from pathlib import Path
 from typing import Any
 
 from absl import flags as absl_flags
 
-from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import declared, value_problem
+from lfads_tf2.errors import SettingsError, did_you_mean
+from lfads_tf2.hyperparameters import KINDS, declared, value_problem
 from lfads_tf2.settings import auto
 from lfads_tf2.settings.mapping import IGNORED
 from lfads_tf2.settings.yaml_files import read_yaml
@@ -40,11 +39,12 @@ def define() -> absl_flags.FlagValues:
     return values
 
 
-def parse(argv: list[str]) -> tuple[dict[str, Any], list[str]]:
+def parse(argv: list[str], kind: str = "") -> tuple[dict[str, Any], list[str]]:
     """What the command line gives, then its ``--config``, then its ``--preset``: the first that has a value wins.
 
     Args:
-        argv: without the program's name.
+        argv: words after the command's name.
+        kind: what to do, where the command says it; then one word without dashes is the data folder.
 
     Returns:
         Values by plain name, only those that were given, and ``preset`` where that is ``auto``, which needs the data
@@ -55,17 +55,21 @@ def parse(argv: list[str]) -> tuple[dict[str, Any], list[str]]:
     """
     values = define()
     try:
-        rest = values(["run_lfads.py", *argv])[1:]
+        rest = values(["lfads", *argv])[1:]
     except absl_flags.UnrecognizedFlagError as error:
         raise SettingsError([_unknown(error.flagname, list(values))]) from None
     except absl_flags.Error as error:
         raise SettingsError([" ".join(str(error).split())]) from None
-    if rest:
-        raise SettingsError([f"unexpected argument {rest[0]!r}: settings are given as --name=value"])
     given = {} if values["preset"].value is None else _preset(values["preset"].value)
-    given |= {} if values["config"].value is None else read_yaml(Path(values["config"].value))
+    given |= {} if values["config"].value is None else read_yaml(Path(values["config"].value).expanduser())
     on_line = {n: values[n].value for n in declared() if values[n].present or values[f"c_{n}"].present}
     wrong = [problem for problem in (value_problem(name, value) for name, value in on_line.items()) if problem]
+    if kind and on_line.setdefault("kind", kind) != kind:
+        wrong.append(f"--kind={on_line['kind']} contradicts the command, which is {kind}; leave it out")
+    if kind and rest and "data_dir" not in on_line:
+        on_line["data_dir"] = rest.pop(0)
+    if rest:
+        wrong.append(f"unexpected argument {rest[0]!r}: settings are given as --name=value")
     if wrong:
         raise SettingsError(wrong)
     ignored = [name for name in IGNORED if values[name].present or values[f"c_{name}"].present]
@@ -81,43 +85,61 @@ def _preset(name: str) -> dict[str, Any]:
     if name == auto.NAME:
         return {"preset": name}
     if name not in preset_names():
-        known = ", ".join([auto.NAME, *preset_names()])
-        raise SettingsError([f"--preset must be one of {known}, got {name!r}"])
+        known = [auto.NAME, *preset_names()]
+        raise SettingsError([f"--preset must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}"])
     return parse([f"--flagfile={PRESETS / name}.flags"])[0]
 
 
 def _unknown(name: str, names: list[str]) -> str:
     known = [known for known in names if not known.startswith("c_")]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
-    hint = f"; did you mean --{near[0]}?" if near else ""
-    return f"unknown flag --{name}{hint} (--help lists all flags)"
+    return f"unknown flag --{name}{did_you_mean(name, known, '--')} (--help lists all flags)"
 
 
-def help_text() -> str:
-    """All flags by section, with defaults."""
-    lines = [
-        "LFADS: single-trial firing rates from spike counts.",
-        "",
-        "  run_lfads.py --kind=train --data_dir=DIR --preset=auto",
-        "  run_lfads.py --kind=posterior_sample_and_average --data_dir=DIR",
-        "  run_lfads.py --kind=write_model_params --data_dir=DIR",
-        "",
-        *textwrap.wrap(
-            "--config=FILE.yaml reads any of these from YAML, --flagfile=FILE from lines of flags, --preset=NAME from "
-            f"flags/presets: {', '.join(preset_names())}; --preset=auto chooses from the data. What the command line "
-            "gives wins.",
-            width=100,
-        ),
-    ]
+# What commands other than training read beside the section "run": the model's own settings are remembered.
+OF_INFERENCE = ("batch_size",)
+NOT_OF_INFERENCE = ("csv_log", "max_ckpt_to_keep", "max_ckpt_to_keep_lve", "num_gpus")
+
+
+def help_text(kind: str = "", name: str = "") -> str:
+    """The flags of a command by section, with defaults, those that are set most often first.
+
+    Args:
+        kind: of the five; empty: all.
+        name: of the subcommand.
+    """
+    training, own = kind in ("", "train"), {"kind"} if kind else set()
+    shown = {
+        flag: field for flag, field in declared().items()
+        if flag not in own
+        and (training or (field.metadata["section"] == "run" and flag not in NOT_OF_INFERENCE) or flag in OF_INFERENCE)
+    }  # fmt: skip
+    program = f"lfads {name} DATA_FOLDER" if name else f"run_lfads.py --kind={kind or 'train'} --data_dir=DIR"
+    lines = ["LFADS: single-trial firing rates from spike counts.", "", f"  {program} [--name=value ...]", ""]
+    if not kind:
+        lines[3:3] = [f"  run_lfads.py --kind={other} --data_dir=DIR" for other in KINDS[1:]]
+    about = (
+        "--config=FILE.yaml reads any of these from YAML, --flagfile=FILE from lines of flags, --preset=NAME from "
+        f"the presets {', '.join(preset_names())}; auto chooses from the data. What the command line gives wins."
+        if training
+        else "Everything else is remembered from the training."
+    )
+    lines += textwrap.wrap(about, width=100)
+    often = [flag for flag, field in shown.items() if field.metadata.get("tuned") == "often"] if training else []
+    if often:
+        lines += ["", "set most often:", *(line for flag in often for line in _described(flag, shown.pop(flag)))]
     section = None
-    for name, field in declared().items():
-        facts = field.metadata
-        if facts["section"] != section:
-            section = facts["section"]
+    for flag, field in shown.items():
+        if field.metadata["section"] != section:
+            section = field.metadata["section"]
             lines += ["", f"{section}:"]
-        default = str(field.default).lower() if isinstance(field.default, bool) else field.default
-        choices = f" ({', '.join(facts['choices'])})" if "choices" in facts else ""
-        unit = f", {facts['unit']}" if facts.get("unit") else ""
-        lines.append(f"  --{name}={default}{unit}")
-        lines += textwrap.wrap(f"{facts['help']}{choices}", 124, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        lines += _described(flag, field)
     return "\n".join(lines)
+
+
+def _described(flag: str, field) -> list[str]:
+    facts = field.metadata
+    default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+    choices = f" ({', '.join(facts['choices'])})" if "choices" in facts else ""
+    unit = f", {facts['unit']}" if facts.get("unit") else ""
+    text = textwrap.wrap(f"{facts['help']}{choices}", 124, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return [f"  --{flag}={default}{unit}", *text]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
-from lfads_tf2.errors import SettingsError
+from lfads_tf2.errors import SettingsError, did_you_mean
 from lfads_tf2.hyperparameters import declared, value_problem
 
 # Passed by scripts that the run manager wrote; they changed how the original program was debugged.
@@ -43,8 +42,7 @@ def coerce(name: str, value: Any) -> Any:
 
 def unknown_name(name: str, where: str) -> str:
     """The message for a name that is not declared, with the nearest that is."""
-    near = difflib.get_close_matches(name, [*declared(), *(f"c_{n}" for n in declared())], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else "; see docs/hyperparameters.md for all names"
+    hint = did_you_mean(name, [*declared(), *(f"c_{n}" for n in declared())]) or "; lfads train --help lists all names"
     return f"{where}: unknown name {name!r}{hint}"
 
 

@@ -169,7 +169,7 @@ FOLDERS = [
 KEYS = [
     Malformed("no keys", _only(), r"a\.h5: train_data: missing.*the file has no keys at all; store"),
     Malformed("training data missing", _only(spikes=counts(), x=1), r"a\.h5: train_data: missing.*the keys are spikes, x; store the training trials"),
-    Malformed("misspelled", _session(train_data=None, traindata=counts()), r"did you mean 'traindata'\?"),
+    Malformed("misspelled", _session(train_data=None, traindata=counts()), r"if 'traindata' holds them, rename it"),
     Malformed("only validation", _session(train_data=None), r"train_data: missing.*the keys are valid_data"),
     Malformed("NLB dialect without held-in", _only(train_spikes_heldout=counts()), r"NLB.*; store train_spikes_heldin too"),
     Malformed("NLB held-out bins", _only(train_spikes_heldin=counts(), train_spikes_heldout=counts(bins=T + 1)), r"train_spikes_heldout: has shape 6 x 6 x 4 and train_spikes_heldin 6 x 5 x 4; trials and bins must be the same"),
@@ -268,7 +268,7 @@ TOGETHER = [
     Malformed("inputs in one session only", _sessions(_BOTH, good()), r"b\.h5: train_ext_input: missing, but", _INPUTS),
     Malformed("sessions of different length", _sessions(good(), good(train_data=counts(bins=4), valid_data=None)), r"differ in their number of bins: .*a\.h5 has 5, .*b\.h5 has 4; cut"),
     Malformed("rates fed back, two sessions", _sessions(good(), good()), r"--feedback_factors_or_rates=rates needs a single session, got 2: .*a\.h5, .*b\.h5; use --feedback_factors_or_rates=factors", {"feedback_factors_or_rates": "rates"}),
-    Malformed("lag too long", _session(), r"--controller_input_lag=5: trials have only 5 bins.*use a smaller lag", {"controller_input_lag": 5}),
+    Malformed("lag too long", _session(), r"--controller_input_lag=5: trials have only 5 bins.*use --controller_input_lag=4, --co_dim=0", {"controller_input_lag": 5}),
     Malformed("second file wrong", _sessions(good(), good(train_data=counts() - 1)), r"b\.h5: train_data: negative count"),
 ]
 # fmt: on

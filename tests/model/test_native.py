@@ -287,11 +287,8 @@ def test_wrong_shapes_of_the_decoder_are_refused_by_name():
 @needs_kernels
 def test_shares_of_the_batch_do_not_change_the_numbers():
     """One thread or many, the same rows: only the order of rows within a tile differs, never a sum."""
-    x_gates, x_candidate, h0, w_gates, w_candidate = gru_arrays(5, 100, 24)
+    inputs = dict(zip(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate"), gru_arrays(5, 100, 24), strict=True))
     kernel = native.load().lfads_gru_scan
-    results = [
-        kernel(x_candidate, x_gates, h0, w_gates, w_candidate, clip=1.0, reverse=False, save=True, threads=n).stack
-        for n in (1, 2, 3, 50)
-    ]
+    results = [kernel(**inputs, clip=1.0, reverse=False, save=True, threads=n).stack for n in (1, 2, 3, 50)]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)

@@ -181,5 +181,5 @@ def test_refusals(six, tmp_path):
         run_folders(six, backend="slurm", program=FAKE)
     with pytest.raises(QueueError, match="is not prepared"):
         run_folders([tmp_path], program=FAKE)
-    with pytest.raises(FileNotFoundError, match=r"run_lfads\.py was not found"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.py .*there is no such file"):
         run_folders(six, program=tmp_path / "nowhere.py")

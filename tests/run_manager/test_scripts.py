@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lfads_tf2.run_manager.queue.commands import ProgramNotFound
+
 from .small_sessions import SMALL, RunParams, collection
 
 FAKE = Path(__file__).with_name("fake_program.py")
@@ -63,10 +65,11 @@ def test_chained_script_leaves_its_marker_only_when_all_succeed(runs):
     assert {line.split()[1] for line in (run.path / "calls.txt").read_text().splitlines()} == {"3"}
 
 
-def test_missing_program_is_said(runs):
-    run = runs.runs[0, 0]
-    runs.write_shell_scripts(program=FAKE)
-    done = subprocess.run(
-        [run.path / "lfads_train.sh"], env=os.environ | {"RUN_LFADS": "/nowhere.py"}, capture_output=True, text=True
-    )
-    assert done.returncode == 1 and "/nowhere.py not found; set RUN_LFADS" in done.stderr
+def test_a_script_that_is_not_there_is_said(runs):
+    with pytest.raises(ProgramNotFound, match=r"nowhere\.py .*there is no such file; leave it out"):
+        runs.write_shell_scripts(program="/nowhere.py")
+
+
+def test_scripts_start_the_installed_program(runs):
+    (script, *_) = runs.write_shell_scripts()
+    assert "LFADS=(-m lfads_tf2)" in script.read_text()

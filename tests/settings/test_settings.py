@@ -175,7 +175,7 @@ def test_yaml_values(tmp_path):
         ("gendim: 3", "unknown name 'gendim'; did you mean gen_dim?"),
         ("c_gen_dimm: 3", "unknown name 'c_gen_dimm'; did you mean c_gen_dim?"),
         ("Learning_rate: 3", "unknown name 'Learning_rate'; did you mean learning_rate_"),
-        ("qqqqqq: 3", "unknown name 'qqqqqq'; see docs/hyperparameters.md"),
+        ("qqqqqq: 3", "unknown name 'qqqqqq'; lfads train --help lists all names"),
         ("3: 4", "unknown name '3'"),
         ("gen_dim: [1, 2]", "gen_dim must be a whole number, got [1, 2]"),
         ("gen_dim: 2.5", "gen_dim must be a whole number, got 2.5"),

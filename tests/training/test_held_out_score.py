@@ -7,13 +7,12 @@ import pytest
 from small_models import trainer_of
 from small_runs import write_spikes
 
-from lfads_tf2.data import DataError
+from lfads_tf2.data import DataError, read_sessions
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.inference import Inference
 from lfads_tf2.metrics import held_out
 from lfads_tf2.training import checkpoints
 from lfads_tf2.training.fit_log import read
-from lfads_tf2.training.held_out_score import HeldOutScore
 from lfads_tf2.training.metrics_log import read_metrics
 from lfads_tf2.training.schedules import TrainingState, update_learning_rate_by_cosine, watch_validation
 
@@ -25,36 +24,25 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_equals_that_of_inference(folder):
-    trainer = trainer_of(folder, max_epochs=2)
+def test_is_written_chooses_and_equals_that_of_inference(folder):
+    settings = {"max_epochs": 15, "held_out_epochs": 2, "select_by": "held_out_bps", "learning_rate_init": 0.05}
+    trainer = trainer_of(folder, **settings)
     trainer.train()
-    from lfads_tf2.data import read_sessions
-
+    scores = read_metrics(folder / "run" / "metrics.csv")["valid/held_out_bps"]
+    # Every so many epochs and at the end.
+    assert list(np.flatnonzero(~np.isnan(scores))) == [*range(1, 15, 2), 14]
+    log = read(folder / "run" / "fitlog.csv")
+    allowed = np.where((log["kl_weight"] >= 1) & (log["epoch"] > 0), scores, np.nan)
+    lowest = checkpoints.saved_checkpoints(folder / "run" / "checkpoint_lve")
+    assert checkpoints.step_of(lowest[-1]) == log["step"][np.nanargmax(allowed)]
     sessions, sums = read_sessions(trainer.hp), held_out.Gains()
     for index, session in enumerate(sessions):
         means = held_out.channel_means(session.train.data)
         rates = Inference(trainer.model, 0, 1).held_out_rates(index, session.valid, means)
         sums.add(rates, session.valid.data, held_out.channel_means(session.valid.data))
-    got = HeldOutScore(trainer.epochs, sessions)()
-    assert got.bits == pytest.approx(sums.score().bits, abs=1e-5)
-    assert got.error == pytest.approx(sums.score().error, rel=1e-4)
-
-
-def test_written_every_so_many_epochs_and_at_the_end(folder):
-    trainer_of(folder, max_epochs=8, held_out_epochs=3).train()
-    scores = read_metrics(folder / "run" / "metrics.csv")["valid/held_out_bps"]
-    assert list(np.flatnonzero(~np.isnan(scores))) == [2, 5, 7]
-    trainer_of(folder, "never", max_epochs=3, held_out_epochs=0).train()
-    assert "valid/held_out_bps" not in read_metrics(folder / "never" / "metrics.csv")
-
-
-def test_chooses_the_checkpoint(folder):
-    trainer_of(folder, max_epochs=30, held_out_epochs=2, select_by="held_out_bps", learning_rate_init=0.05).train()
-    scores = read_metrics(folder / "run" / "metrics.csv")["valid/held_out_bps"]
-    log = read(folder / "run" / "fitlog.csv")
-    allowed = np.where((log["kl_weight"] >= 1) & (log["epoch"] > 0), scores, np.nan)
-    lowest = checkpoints.saved_checkpoints(folder / "run" / "checkpoint_lve")
-    assert checkpoints.step_of(lowest[-1]) == log["step"][np.nanargmax(allowed)]
+    assert scores[-1] == pytest.approx(sums.score().bits, abs=1e-5)
+    errors = read_metrics(folder / "run" / "metrics.csv")["valid/held_out_bps_error"]
+    assert errors[-1] == pytest.approx(sums.score().error, rel=1e-4)
 
 
 def test_early_stopping_counts_epochs_and_not_scores():

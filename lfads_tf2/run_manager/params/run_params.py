@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 from typing import Any
 
 import numpy as np
 
+from lfads_tf2.errors import did_you_mean
 from lfads_tf2.run_manager.params import values
 from lfads_tf2.run_manager.params.fields import HIDDEN, NOT_HASHED_GROUPS, PROGRAM, Param, root_fields
 from lfads_tf2.run_manager.params.matlab_hash import Typed, matlab_class_of, short_hash
@@ -226,5 +226,4 @@ def _declared_class(cls: type, name: str, value: Any) -> str:
 
 
 def _unknown(cls: type, name: str) -> str:
-    near = difflib.get_close_matches(name, cls._fields, n=1, cutoff=0.5)
-    return f"{cls.__name__} has no parameter {name!r}" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{cls.__name__} has no parameter {name!r}{did_you_mean(name, cls._fields)}"

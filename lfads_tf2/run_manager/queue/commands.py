@@ -1,4 +1,4 @@
-"""The three stages of a run as command lines of run_lfads.py, and their file in the run's folder."""
+"""The three stages of a run as command lines of the program, and their file in the run's folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ COMMANDS_FILE = "commands.json"
 STAGES = ("train", "posterior_mean_sample", "write_model_params")
 # These stages work on single trials and change no weight.
 _NOT_AFTER_TRAINING = ("temporal_spike_jitter_width",)
+PACKAGE = "lfads_tf2"
+# Holds the package: site-packages, or a checkout.
+PACKAGE_FOLDER = Path(__file__).resolve().parents[3]
 LOWEST_VALIDATION = "--checkpoint_pb_load_name=checkpoint_lve"
 
 
 class ProgramNotFound(LFADSError, FileNotFoundError):
-    """run_lfads.py is nowhere to be found."""
+    """The script that was named in place of the program is not there."""
 
 
 def stage_flags(run: PlannedRun) -> dict[str, list[str]]:
@@ -65,24 +68,26 @@ def read_commands(run_folder: Path) -> dict[str, Any]:
     return json.loads((Path(run_folder) / COMMANDS_FILE).read_text(encoding="utf-8"))
 
 
-def find_program(given: str | Path | None = None) -> Path:
-    """run_lfads.py: as given, in the environment variable RUN_LFADS, beside the package, or on the PATH.
+def program_words(given: str | Path | None = None) -> list[str]:
+    """What comes after the interpreter to start the program: the installed package, or a script in its place.
+
+    Args:
+        given: path of the script; None: the package.
 
     Raises:
-        ProgramNotFound: it is in none of these places.
+        ProgramNotFound: there is no such script.
     """
-    places = [Path(p) for p in (given, os.environ.get("RUN_LFADS")) if p]
-    if not places:
-        places = [Path(__file__).resolve().parents[3] / "run_lfads.py"]
-        places += [Path(folder) / "run_lfads.py" for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
-    for place in places:
-        if place.is_file():
-            return place.resolve()
-    shown = places[0]
-    raise ProgramNotFound(
-        f"run_lfads.py was not found (first looked for as {shown}); give its path as program=... (--program on the "
-        "command line) or in the environment variable RUN_LFADS"
-    )
+    if given is None:
+        return ["-m", PACKAGE]
+    if not Path(given).is_file():
+        raise ProgramNotFound(f"program={given} (--program on the command line): there is no such file; leave it out")
+    return [str(Path(given).resolve())]
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for the program in a process of its own, where the package is found as it is here."""
+    folders = [str(PACKAGE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
 
 
 def python() -> str:

@@ -7,13 +7,12 @@ import os
 from pathlib import Path
 
 from lfads_tf2.program.ray_start import local_options
-from lfads_tf2.run_manager.queue import stages
+from lfads_tf2.run_manager.queue import commands, stages
 from lfads_tf2.run_manager.queue.progress_table import ProgressTable
 from lfads_tf2.run_manager.queue.stages import FAILED, STOPPED, Outcome, StageOptions
 
 log = logging.getLogger("lfads_tf2")
 POLL_SECONDS = 0.5
-PACKAGE_FOLDER = Path(__file__).resolve().parents[3]
 
 
 def _task(folder: str, options: tuple) -> tuple:
@@ -39,7 +38,7 @@ def run_on_ray(
     if started:
         logging.getLogger("ray").setLevel(logging.WARNING)
         # A worker that is not installed finds the package through this.
-        paths = os.pathsep.join(p for p in (str(PACKAGE_FOLDER), os.environ.get("PYTHONPATH")) if p)
+        paths = commands.child_environment()["PYTHONPATH"]
         local = {} if address else local_options() | {"num_cpus": _cores(max_parallel, cpus)}
         ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}}, **local)
     try:

@@ -69,7 +69,7 @@ def run_folders(
         address: of a running Ray cluster, or ``auto``; None starts Ray on this machine.
         retries: how often a failed run is started again.
         rerun: forget what is done and run everything again; training goes on from its checkpoints.
-        program: path of run_lfads.py; found on its own otherwise.
+        program: path of a script in place of the installed program.
         show: print the table of runs while they go.
 
     Raises:
@@ -106,7 +106,7 @@ def _options(program, gpus, cpus: int | None, max_parallel: int | None) -> Stage
     threads = cpus or (max(1, (os.cpu_count() or 1) // max_parallel) if max_parallel else None)
     # Without it every run would take all cores.
     extra = (f"--num_threads={threads}",) if threads and not gpus else ()
-    return StageOptions(str(commands.find_program(program)), commands.python(), extra)
+    return StageOptions(tuple(commands.program_words(program)), commands.python(), extra)
 
 
 def _run_here(folders, options: StageOptions, table: ProgressTable, parallel: int, gpus, retries: int):

@@ -29,7 +29,7 @@ def write_run_scripts(
     Args:
         chain: lfads_train.sh goes on with the other two, and leaves lfads.done when all have succeeded.
         cuda_visible_devices: which GPUs the scripts may use.
-        program: path of run_lfads.py; found on its own otherwise.
+        program: path of a script in place of the installed program.
         prepend_path: put before PATH.
         virtualenv: folder of a virtual environment, or name of a conda environment, to activate first.
         posterior_mean_kind: in place of the parameters' own.
@@ -38,7 +38,7 @@ def write_run_scripts(
     if posterior_mean_kind:
         kind = [flag for flag in flags["posterior_mean_sample"] if not flag.startswith("--kind=")]
         flags["posterior_mean_sample"] = [*kind, f"--kind={posterior_mean_kind}"]
-    head = _head(commands.find_program(program), cuda_visible_devices, prepend_path, virtualenv)
+    head = _head(commands.program_words(program), cuda_visible_devices, prepend_path, virtualenv)
     written = []
     for stage in commands.STAGES:
         lines = [*head, _command(flags[stage])]
@@ -48,7 +48,7 @@ def write_run_scripts(
     return written
 
 
-def _head(program: Path, gpus: str | int | None, prepend_path: str | None, virtualenv: str | None) -> list[str]:
+def _head(program: list[str], gpus: str | int | None, prepend_path: str | None, virtualenv: str | None) -> list[str]:
     lines = ["#!/usr/bin/env bash", "set -o pipefail", 'RUN="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"']
     if virtualenv:
         script = Path(virtualenv).expanduser() / "bin" / "activate"
@@ -62,18 +62,14 @@ def _head(program: Path, gpus: str | int | None, prepend_path: str | None, virtu
     python = "python" if virtualenv else shlex.quote(commands.python())
     return [
         *lines,
-        f"LFADS=${{RUN_LFADS:-{shlex.quote(str(program))}}}",
         f"PYTHON=${{LFADS_PYTHON:-{python}}}",
-        'if [ ! -f "$LFADS" ]; then',
-        '    echo "Error: $LFADS not found; set RUN_LFADS to the path of run_lfads.py." >&2',
-        "    exit 1",
-        "fi",
+        f"LFADS=({shlex.join(program)})",
     ]
 
 
 def _command(flags: list[str]) -> str:
     folders = [f'"{flag}"' for flag in commands.folder_flags("$RUN")]
-    words = ['"$PYTHON"', '"$LFADS"', *folders, *(shlex.quote(flag) for flag in flags), '"$@"']
+    words = ['"$PYTHON"', '"${LFADS[@]}"', *folders, *(shlex.quote(flag) for flag in flags), '"$@"']
     return " ".join(words)
 
 

@@ -1,4 +1,4 @@
-"""One run, stage after stage, each a process of run_lfads.py with its own log; what happened is noted in the folder."""
+"""One run, stage after stage, each a process of the program with its own log; what happened is noted in the folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 class StageOptions(NamedTuple):
     """How stages are run."""
 
-    program: str
+    program: tuple[str, ...]  # words that start it, after the interpreter
     python: str
     extra_flags: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
@@ -151,13 +151,13 @@ def stage_command(folder: Path, stage: str, flags: list[str], options: StageOpti
     """The process's arguments. Without a lowest-validation checkpoint the program picks the newest."""
     if not (folder / "lfadsOutput" / "checkpoint_lve").exists():
         flags = [flag for flag in flags if flag != commands.LOWEST_VALIDATION]
-    return [options.python, options.program, *commands.folder_flags(folder.absolute()), *flags, *options.extra_flags]
+    return [options.python, *options.program, *commands.folder_flags(folder.absolute()), *flags, *options.extra_flags]
 
 
 def _run_stage(folder: Path, stage: str, flags, options: StageOptions, stop, lock: int) -> int | None:
     """Exit code of one stage; None when it was stopped."""
     command = stage_command(folder, stage, flags, options)
-    environment = os.environ | {"MPLBACKEND": "Agg"} | dict(options.environment)
+    environment = commands.child_environment() | {"MPLBACKEND": "Agg"} | dict(options.environment)
     with stage_log(folder, stage).open("ab") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(command)}\n".encode())
         log.flush()

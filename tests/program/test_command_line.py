@@ -1,0 +1,147 @@
+"""``lfads`` and its subcommands: what there is, what is refused, and how failures end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from small_runs import SMALL, write_spikes
+
+from lfads_tf2.errors import LFADSError
+from lfads_tf2.program import command_line
+from lfads_tf2.program.command_line import COMMANDS, main
+
+
+def lfads(*arguments, **options) -> subprocess.CompletedProcess:
+    """``python -m lfads_tf2`` in a process of its own."""
+    command = [sys.executable, "-m", "lfads_tf2", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | options.pop("env", {})
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, **options)
+
+
+def test_the_overview_names_every_command(capsys):
+    for words in ([], ["--help"]):
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        assert all(f"  {name}" in out for name in COMMANDS)
+        assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name, capsys):
+    try:
+        assert main([name, "--help"]) == 0
+    except SystemExit as end:  # as argparse ends
+        assert end.code == 0
+    assert f"lfads {name}" in capsys.readouterr().out
+
+
+def test_help_of_inference_shows_what_inference_reads(capsys):
+    main(["infer", "--help"])
+    infer = capsys.readouterr().out
+    main(["train", "--help"])
+    train = capsys.readouterr().out
+    assert "--num_samples_posterior=" in infer and "--batch_size=" in infer and "--gen_dim=" not in infer
+    assert "--kind=" not in infer + train
+    assert train.index("--co_dim=") < train.index("\nrun:")
+    assert train.count("--co_dim=") == 1
+
+
+def test_mistakes(capsys):
+    for words, said in (
+        (["trian"], "there is no command 'trian'; did you mean train?"),
+        (["train", "--gen_dimm=3"], "did you mean --gen_dim?"),
+        (["train", "a", "b"], "unexpected argument 'b'"),
+        (["train", "a", "--data_dir=b"], "unexpected argument 'a'"),
+        (["infer", "--kind=train", "a"], "--kind=train contradicts the command"),
+        (["train", "--preset=small_dat", "a"], "did you mean small_data?"),
+        (["simulate", "lorentz"], "did you mean lorenz?"),
+        (["auto", "a", "--data_dir=b", "--preset=small"], "unexpected argument 'a' beside --data_dir"),
+    ):
+        assert main(words) == 2, words
+        assert said in capsys.readouterr().err, words
+
+
+def test_a_whole_run_by_its_subcommands(tmp_path):
+    write_spikes(tmp_path / "data" / "a.h5")
+    small = [flag for flag in SMALL if not flag.startswith("--noreport")]
+    for command in (["train", "data", *small, "--max_epochs=2"], ["infer", "data"], ["push-mean", "data"],
+                    ["sample", "data"], ["export-params", "data"]):  # fmt: skip
+        done = lfads(*command, "--device=cpu:0", "--noreport", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "data" / "lfads_output").iterdir()}
+    assert {"model_params", "model_runs_prior_sample", "model_runs_a.h5_valid_posterior_push_mean"} <= names
+
+
+def test_home_folders_are_found(tmp_path):
+    write_spikes(tmp_path / "home" / "data" / "a.h5")
+    home = {"HOME": str(tmp_path / "home")}
+    flags = [flag for flag in SMALL if not flag.startswith("--kind")]
+    done = lfads(
+        "train", "--data_dir=~/data", "--lfads_save_dir=~/runs", *flags, "--max_epochs=1", cwd=tmp_path, env=home
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "home" / "runs" / "fitlog.csv").exists() and not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        (LFADSError("this is refused"), 2, "this is refused"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/full/file"),
+            2,
+            "/full/file: No space left on device",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "/x"), 2, "read-only; choose another folder"),
+        (MemoryError(), 2, "memory ran out"),
+        (KeyboardInterrupt(), 130, ""),
+        (ZeroDivisionError("division by zero"), 1, "a fault in the program: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_how_failures_end(error, code, said, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(command_line.tempfile, "tempdir", str(tmp_path))
+
+    def run(argv):
+        raise error
+
+    assert command_line.guarded("lfads x", run, []) == code
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err and len(err.splitlines()) <= 3
+    traces = list(tmp_path.glob("lfads_*.log"))
+    if code == 1:
+        assert "ZeroDivisionError" in traces[0].read_text() and str(traces[0]) in err
+    else:
+        assert not traces
+    if code != 130:
+        command_line.guarded("lfads x", run, ["--debug"])
+        assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough(tmp_path):
+    command = f"{sys.executable} -m lfads_tf2 train --help | head -1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.stdout.startswith("LFADS:") and done.stderr == ""
+
+
+def test_a_keras_that_is_set_up_otherwise(tmp_path):
+    write_spikes(tmp_path / "data" / "a.h5")
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"floatx": "float64", "backend": "torch"}')
+    environment = {"HOME": str(tmp_path), "KERAS_HOME": str(tmp_path / ".keras"), "KERAS_BACKEND": "torch"}
+    done = lfads("train", tmp_path / "data", *SMALL, "--max_epochs=1", env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_faces_of_the_checkout_run():
+    for tool in ("generate_lorenz", "generate_chaotic_rnn", "evaluate", "add_session", "benchmark"):
+        done = subprocess.run([sys.executable, ROOT / "tools" / f"{tool}.py", "--help"], capture_output=True, text=True)
+        assert done.returncode == 0 and "usage" in done.stdout, done.stderr
+    assert len((ROOT / "run_lfads.py").read_text().splitlines()) <= 20
+    assert (ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")
