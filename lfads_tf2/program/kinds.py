@@ -17,14 +17,16 @@ from lfads_tf2.figures.drawing import pixels
 from lfads_tf2.figures.report import MOST_SESSIONS, write_report
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
-from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.metrics.verdict import fit_of
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import UNITS
 from lfads_tf2.program import devices, results
 from lfads_tf2.program import model_files as model_io
+from lfads_tf2.program.assessment import against_masked_spikes, against_truth
 from lfads_tf2.program.model_building import RunError, model_spec, new_model, trained_model
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints, fit_log, replicas
+from lfads_tf2.training.metrics_log import read_metrics
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
 from lfads_tf2.types import Session, Trials
 
@@ -54,7 +56,7 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
         if hp.report:
             _example_figure(folder, model, sessions[0], trainer.step)
     if hp.report:
-        _report(folder, hp, sessions, {})
+        _report(folder, hp, sessions, {}, {})
 
 
 def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
@@ -113,10 +115,12 @@ KINDS = {
 
 def _posterior(hp, sessions, record, samples, infer) -> None:
     device = devices.configure(hp)
-    found = {}
+    found, verdicts = {}, {}
     with tf.device(device.name):
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         folder = _make_folder(hp)
+        metrics_path = folder / "metrics.csv"
+        fit = fit_of(_fit_columns(folder, hp), read_metrics(metrics_path) if metrics_path.exists() else None)
         run = Inference(model, max(hp.seed, 0), loaded.step)
         for number, session in enumerate(sessions):
             found[session.name] = {}
@@ -131,28 +135,19 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                 inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
                 attributes = _attributes(hp, session, loaded.step, samples)
-                attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)
+                attributes |= against_truth(session, half, trials.from_bin(model.first_bin), inferred)
+                if half == "valid" and hp.output_dist == "poisson" and trials.data.any():
+                    scores, verdicts[session.name] = against_masked_spikes(
+                        run, order[session.name], session, trials, inferred, fit
+                    )
+                    attributes |= scores
                 # The spread is for the figures: the file has the original's keys and no others.
                 results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
                 log.info("Wrote %s", path)
                 if hp.report and number < MOST_SESSIONS:
                     found[session.name][half] = inferred
     if hp.report:
-        _report(folder, hp, sessions, found)
-
-
-def _against_truth(session: Session, half: str, trials: Trials, inferred) -> dict[str, float]:
-    """How well the inferred rates match the truth, printed and stored where the truth is known."""
-    if trials.truth is None:
-        return {}
-    rates = inferred["output_dist_params"][..., : trials.truth.shape[2]]
-    values = {
-        "r2_truth": metrics.r2_truth(rates, trials.truth),
-        "r2_truth_channel_mean": metrics.r2_per_channel_mean(rates, trials.truth),
-        "correlation_truth": metrics.mean_channel_correlation(rates, trials.truth),
-    }
-    log.info("%s %s: R² of inferred against true rates %.4f", session.name, half, values["r2_truth"])
-    return values
+        _report(folder, hp, sessions, found, verdicts)
 
 
 _UNITS = {
@@ -205,9 +200,12 @@ def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> 
     writer.close()
 
 
-def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict) -> None:
+def _fit_columns(folder: Path, hp: HyperParameters) -> dict[str, np.ndarray] | None:
     path = folder / f"{hp.csv_log}.csv"
-    log_columns = fit_log.read(path) if path.exists() else None
+    return fit_log.read(path) if path.exists() else None
+
+
+def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict, verdicts: dict) -> None:
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
     if hp.ic_enc_seq_len:
         sessions = [
@@ -216,7 +214,9 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: d
         ]
     try:
         chosen = checkpoints.step_of(lowest) if lowest else None
-        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce])
+        written = write_report(
+            folder, sessions, found, _fit_columns(folder, hp), chosen, UNITS[hp.recon_reduce], verdicts
+        )
     except Exception:
         # The results are written; a figure that fails must not make the command fail.
         log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")
