@@ -21,6 +21,7 @@ _HOMES = {
     "Trainer": "training.trainer",
     "Trials": "types",
     "bits_per_spike": "metrics",
+    "load_results": "session_results",
     "r2_truth": "metrics",
     "read_sessions": "data",
     "resolve": "data",

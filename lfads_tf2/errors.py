@@ -18,6 +18,10 @@ class SettingsError(LFADSError, ValueError):
         self.problems = found
 
 
+class RunError(LFADSError, RuntimeError):
+    """A command that cannot be carried out; the message says why and what to do."""
+
+
 def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
     """``; did you mean ...?`` with the nearest known word, ``before`` it what it is written with; empty if none is."""
     near = difflib.get_close_matches(word.lower(), [name for name in known if name != word], n=1, cutoff=0.5)

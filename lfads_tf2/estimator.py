@@ -11,14 +11,16 @@ import tensorflow as tf
 
 from lfads_tf2.data import check_against
 from lfads_tf2.data.entries import check_for, zeros_for_missing
+from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.metrics import rates as metrics
 from lfads_tf2.model.lfads import LFADS
-from lfads_tf2.program import devices
+from lfads_tf2.program import devices, resuming
 from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.model_building import model_spec, new_model
+from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.settings import run_folder
 from lfads_tf2.settings.combination import refuse_other_architecture
 from lfads_tf2.settings.run_folder import RunRecord
@@ -84,14 +86,16 @@ class Estimator:
             self._temporary = tempfile.TemporaryDirectory(prefix="lfads_")
         folder = Path(self.save_dir or self._temporary.name)
         folder.mkdir(parents=True, exist_ok=True)
-        record = run_folder.read(folder)
+        hp, data = self.hyperparameters, fingerprints([session])
+        record = None if hp.resume == "never" else run_folder.read(folder)
         if record is not None:
-            refuse_other_architecture(dataclasses.asdict(self.hyperparameters), record)
-        spec, device = model_spec(self.hyperparameters, [session], record), devices.configure(self.hyperparameters)
-        with tf.device(device.name):
+            refuse_other_architecture(dataclasses.asdict(hp), record)
+        spec, device = model_spec(hp, [session], record), devices.configure(hp)
+        with run_lock(folder, "Estimator.fit"), tf.device(device.name):
+            resuming.prepare(folder, spec.hyperparameters, record, data)
             self.model = new_model(spec, [session], self.seed, device.native)
             trainer = Trainer(self.model, [session], folder, self.seed, show_progress=False, jit_compile=device.xla)
-            RunRecord.of(spec).write(folder, trainer.step)
+            RunRecord.of(spec, data).write(folder, trainer.step)
             trainer.train()
             self.step = model_io.load_checkpoint(self.model, checkpoints.for_inference(folder, "")).step
         self._session = session

@@ -28,6 +28,7 @@ AUGMENTATIONS = {
 }
 
 # A user's own part: module:Class.
+FILE_NAME = re.compile(r"[\w+=-][\w .+=-]{0,99}")
 OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -60,6 +61,8 @@ class HyperParameters:
     data_filename_stem: str = _hp("", "read the files called <stem>_<session>; empty: every HDF5 file of the folder is a session", "run")
     allow_outside_files: bool = _hp(False, "follow links and storage that lead out of a data file; only for files you trust", "run")
     lfads_save_dir: str = _hp("", "folder for everything that is written; empty: lfads_output inside data_dir", "run", path=True)
+    resume: str = _hp("auto", "training goes on where the run folder has a run (auto, must), or starts anew beside what is there (never)", "run", choices=("auto", "never", "must"))
+    allow_own_parts: bool = _hp(False, "load classes (module:Class) that a run folder names and this command does not; only for folders you trust", "run")
     model_params_file: str = _hp("", "start from this model: a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint", "run", path=True)
     seed: int = _hp(-1, "seed of every random draw; -1 picks one and records it", "run", minimum=-1, maximum=2**31 - 1)
     checkpoint_name: str = _hp("lfads_vae", "name of the checkpoint files", "run")
@@ -298,7 +301,17 @@ def problems(hp: HyperParameters) -> list[str]:
             "--kind=prior_sample draws from the priors, but the model was trained with --ic_prior or --co_prior=none"
         )
     found += _augmentation_problems(hp)
-    for name in ("checkpoint_name", "csv_log"):
-        if not getattr(hp, name) or "/" in getattr(hp, name):
-            found.append(f"--{name} must be a file name without folders, got {getattr(hp, name)!r}")
-    return found
+    found += [_file_name_problem(name, getattr(hp, name)) for name in ("checkpoint_name", "csv_log")]
+    if hp.csv_log == "metrics":
+        found.append("--csv_log=metrics is the name of the other log, metrics.csv; give another")
+    return [problem for problem in found if problem]
+
+
+def _file_name_problem(name: str, value: str) -> str | None:
+    """TensorFlow takes brackets, quotes and backslashes of a checkpoint's name for something else."""
+    if FILE_NAME.fullmatch(value):
+        return None
+    return (
+        f"--{name} must be a file name without folders, at most 100 letters, digits, blanks and _ - . + =, got "
+        f"{value[:120]!r}; give another"
+    )

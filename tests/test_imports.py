@@ -34,6 +34,10 @@ FORBIDDEN = {
     "lfads_tf2/held_out.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
     "lfads_tf2/inference.py": ("lfads_tf2.training", "lfads_tf2.program", "h5py"),
     "lfads_tf2/program/results.py": ("lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.model"),
+    "lfads_tf2/session_results/": (
+        "lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.autolfads", "lfads_tf2.run_manager",
+        "lfads_tf2.figures", "lfads_tf2.metrics",
+    ),
     "lfads_tf2/settings/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
     "lfads_tf2/online/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.data", "lfads_tf2.inference"),
     "lfads_tf2/metrics/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.program", "lfads_tf2.run_manager"),
@@ -49,7 +53,7 @@ ON_THE_DEVICE = ("lfads_tf2/data/gathering.py", "lfads_tf2/data/resident.py", "l
 WITHOUT_TENSORFLOW = (
     "lfads_tf2/__init__.py", "lfads_tf2/hyperparameters.py", "lfads_tf2/settings/", "lfads_tf2/types.py",
     "lfads_tf2/errors.py", "lfads_tf2/files.py", "lfads_tf2/program/results.py", "lfads_tf2/program/screen.py",
-    "lfads_tf2/metrics/", "lfads_tf2/data/", "lfads_tf2/synthetic/", "lfads_tf2/figures/",
+    "lfads_tf2/metrics/", "lfads_tf2/data/", "lfads_tf2/session_results/", "lfads_tf2/synthetic/", "lfads_tf2/figures/",
     "lfads_tf2/online/", "lfads_tf2/training/schedules.py", "lfads_tf2/training/fit_log.py",
     "lfads_tf2/training/metrics_log.py",
 )  # fmt: skip

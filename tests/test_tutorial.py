@@ -57,8 +57,8 @@ def test_estimators_refuse_what_does_not_fit(names):
         fresh.transform(names["spikes"])
     for array, message in (
         (np.ones((3, 4)), "trials x bins x channels"),
-        (np.full((3, 4, 2), 0.5), "spike counts, whole numbers"),
-        (-np.ones((3, 4, 2)), "spike counts, whole numbers"),
+        (np.full((3, 4, 2), 0.5), "spikes: not a whole number: 0.5"),
+        (-np.ones((3, 4, 2)), "spikes: negative count: -1.0"),
     ):
         with pytest.raises(ValueError, match=message):
             fresh.fit(array)

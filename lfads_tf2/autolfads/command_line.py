@@ -18,7 +18,7 @@ from lfads_tf2.settings.mapping import from_mapping
 from lfads_tf2.settings.yaml_files import load_yaml
 
 # Decided by the search or by each kind of command, not by whoever starts it.
-NOT_HERE = ("kind", "max_epochs")
+NOT_HERE = ("kind", "max_epochs", "resume")
 
 
 class Refusing(argparse.ArgumentParser):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from lfads_tf2.autolfads.population import Population
 from lfads_tf2.autolfads.slot import Snapshot
+from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.files import atomic_path
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, crop_channels, named_outputs
@@ -60,7 +61,7 @@ def write_best_model(population: Population, sessions: list[Session], device: De
         trainer.save(trainer.lowest_validation)
         values = model_io.parameters(model, model_io.Loaded(state.step, hp.learning_rate_init))
     results.write_params(results.params_path(making, ""), values)
-    RunRecord.of(spec).write(making, state.step)
+    RunRecord.of(spec, fingerprints(sessions)).write(making, state.step)
     if target.exists():
         target.rename(old)
     making.rename(target)
@@ -135,7 +136,9 @@ def _add_half(f: h5py.File, half: str, session: Session, found: dict[str, np.nda
         key = f"{half}_{name}"
         if key in f:
             del f[key]
-        f.create_dataset(key, data=value.astype(np.float32), compression="gzip", compression_opts=1, shuffle=True)
+        f.create_dataset(
+            key, data=value.astype(np.float32), compression="gzip", compression_opts=1, shuffle=True, fletcher32=True
+        )
         if name == "output_params" and model.spec.hyperparameters.output_dist == "poisson":
             f[key].attrs["units"] = "spikes/bin"
 

@@ -12,9 +12,11 @@ from typing import NamedTuple, Protocol
 from lfads_tf2.autolfads import explore
 from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.generations import Generation, Succession, next_boundary
-from lfads_tf2.autolfads.records import Records, score_from
+from lfads_tf2.autolfads.records import DamagedRecord, Records, score_from
 from lfads_tf2.autolfads.searched import coerced
+from lfads_tf2.data import fingerprint
 from lfads_tf2.errors import LFADSError
+from lfads_tf2.hyperparameters import declared
 
 log = logging.getLogger("lfads_tf2")
 
@@ -79,13 +81,17 @@ class Population:
         records: its files.
         seed: of everything random in it.
         watcher: is told of progress.
+        data: fingerprints of the data, as ``data.fingerprint.fingerprints`` gives them.
 
     Raises:
-        SearchFailed: the folder holds another search than this one.
+        SearchFailed: the folder holds another search than this one, or one of other data, or cannot be read.
     """
 
-    def __init__(self, search: Search, executor: Executor, records: Records, seed: int, watcher: Watcher | None = None):
-        self.search, self.executor, self.records = search, executor, records
+    def __init__(
+        self, search: Search, executor: Executor, records: Records, seed: int, watcher: Watcher | None = None,
+        data: dict[str, dict] | None = None,
+    ):  # fmt: skip
+        self.search, self.executor, self.records, self.data = search, executor, records, data or {}
         self.options, self.watcher, self.seed = search.options, watcher or Watcher(), seed
         self.started_at, self.started_epoch = time.monotonic(), 0
         self.state = self._resumed() if records.exists() else self._fresh()
@@ -148,26 +154,43 @@ class Population:
         return {
             "version": 1, "workers": len(members), "seed": self.seed, "search": self.options.search,
             "generation": -1, "epoch": 0, "members": members, "history": [], "best": None, "best_scores": [],
-            "not_finite": 0,
+            "not_finite": 0, "settings": self._settings(), "data": self.data,
         }  # fmt: skip
+
+    def _settings(self) -> dict:
+        """What may not change in the course of a search: hyperparameters that do not move, and what scores mean."""
+        moving = {*(one.target for one in self.search.searched), "learning_rate_stop"}
+        hp = self.search.hyperparameters
+        fixed = [n for n, f in declared().items() if f.metadata["section"] != "run" and n not in moving]
+        options = {f"pbt.{name}": getattr(self.options, name) for name in ("metric", "smoothing")}
+        return {name: getattr(hp, name) for name in fixed} | options
 
     def _resumed(self) -> dict:
         try:
             state = self.records.read()
-        except ValueError as error:
+        except DamagedRecord as error:
             raise SearchFailed(str(error)) from None
         names = sorted(one.name for one in self.search.searched)
         there = sorted(state["members"][0]["values"])
+        known, seed = state.setdefault("settings", {}), self.search.hyperparameters.seed
         for what, ours, theirs in (
             ("pbt.num_workers", self.options.num_workers, state["workers"]),
             ("pbt.search", self.options.search, state.get("search")),
             ("pbt.hps", ", ".join(names), ", ".join(there)),
+            ("seed", seed if seed >= 0 else state["seed"], state["seed"]),
+            *((name, value, known.get(name, value)) for name, value in self._settings().items()),
         ):
             if ours != theirs:
                 raise SearchFailed(
                     f"--resume: {what} is {ours}, but the search in {self.records.folder} has {theirs}; give the same "
                     "configuration, or start anew in another --lfads_save_dir"
                 )
+        wrong = fingerprint.differences(state.setdefault("data", self.data), self.data)
+        if wrong:
+            raise SearchFailed(
+                f"--resume: the data are not those of the search in {self.records.folder}: {'; '.join(wrong)}; bring "
+                "them back, or start anew in another --lfads_save_dir"
+            )
         self.seed = state["seed"]
         state["best_scores"] = [score_from(score) for score in state["best_scores"]]
         return state

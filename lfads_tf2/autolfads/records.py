@@ -9,13 +9,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path, write_text
+
+log = logging.getLogger("lfads_tf2")
 
 STATE_FOLDER, STATE_FILE = "population", "population.json"
 FIT_LOG, HISTORY = "fitlog.csv", "pbt_history.json"
@@ -35,9 +41,38 @@ def to_json(value: Any, **options) -> str:
     return json.dumps(clean(value), allow_nan=False, **options)
 
 
+def with_checksum(content: dict[str, Any]) -> dict[str, Any]:
+    """The same content with a checksum of all of it."""
+    return content | {"checksum": _checksum(content)}
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """What ``with_checksum`` made and a file holds; earlier versions' files have no checksum and are taken as they are.
+
+    Raises:
+        DamagedRecord: it is not readable, or was changed after it was written.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = content.pop("checksum", None)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedRecord(f"--resume: {path} cannot be read ({error}); {AGAIN}") from None
+    if known not in (None, _checksum(content)):
+        raise DamagedRecord(f"--resume: {path} was damaged after it was written; {AGAIN}")
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> int:
+    return zlib.crc32(to_json(content, sort_keys=True).encode())
+
+
 def score_from(value: float | None) -> float:
     """A number that ``to_json`` wrote."""
     return math.nan if value is None else float(value)
+
+
+class DamagedRecord(LFADSError, ValueError):
+    """A file of a search that cannot be read; the message says what to do."""
 
 
 class Records:
@@ -59,25 +94,18 @@ class Records:
         """The state after the last whole generation.
 
         Raises:
-            ValueError: the file is damaged.
+            DamagedRecord: the file is damaged.
         """
         path = self.states / STATE_FILE
-        try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-            missing = {"workers", "epoch", "generation", "members", "history", "seed"} - set(state)
-        except (OSError, ValueError, TypeError) as error:
-            raise ValueError(
-                f"--resume: {path} cannot be read ({error}); start again in a new --lfads_save_dir"
-            ) from None
+        state = checked(path)
+        missing = {"workers", "epoch", "generation", "members", "history", "seed"} - set(state)
         if missing:
-            raise ValueError(
-                f"--resume: {path} lacks {', '.join(sorted(missing))}; start again in a new --lfads_save_dir"
-            )
+            raise DamagedRecord(f"--resume: {path} lacks {', '.join(sorted(missing))}; {AGAIN}")
         return state
 
     def commit(self, state: dict[str, Any]) -> None:
         """Makes a generation count, writes the history, and removes models that nothing needs any more."""
-        write_text(self.states / STATE_FILE, to_json(state, indent=1))
+        write_text(self.states / STATE_FILE, to_json(with_checksum(state), indent=1))
         write_text(self.folder / HISTORY, to_json(state["history"], indent=1))
         needed = {member["state"] for member in state["members"]} | {(state.get("best") or {}).get("state")}
         for path in self.states.glob("generation_*"):
@@ -108,16 +136,42 @@ class Records:
         path.parent.mkdir(exist_ok=True)
         with atomic_path(path.with_suffix(".npz")) as temporary:
             temporary.write_bytes(state)
-        write_text(path.with_suffix(".json"), json.dumps(rows))
+        text = json.dumps(rows)
+        content = {"rows": text, "model": zlib.crc32(state)}
+        write_text(path.with_suffix(".json"), to_json(with_checksum(content)))
 
     def result(self, generation: int, worker: int) -> list[dict] | None:
-        """Rows of a worker that has finished this generation, else None."""
+        """Rows of a worker that has finished this generation, else None; one whose files are damaged trains again."""
         path = self._model(generation, worker).with_suffix(".json")
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            content = checked(path)
+            if zlib.crc32(path.with_suffix(".npz").read_bytes()) != content["model"]:
+                raise DamagedRecord(f"{path.with_suffix('.npz')} was damaged after it was written")
+            return json.loads(content["rows"])
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("%s; worker %d trains generation %d again.", str(error).split(";")[0], worker, generation)
+            return None
 
     def model_state(self, name: str | None) -> bytes | None:
-        """The model that ``model_name`` named; None for a fresh one."""
-        return None if name is None else (self.states / name).read_bytes()
+        """The model that ``model_name`` named; None for a fresh one.
+
+        Raises:
+            DamagedRecord: it cannot be read, or one of its arrays does not match its checksum.
+        """
+        if name is None:
+            return None
+        path = self.states / name
+        try:
+            content = path.read_bytes()
+            # Models are NPZ files, in which every array has a checksum.
+            wrong = zipfile.ZipFile(io.BytesIO(content)).testzip() if content.startswith(b"PK") else None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise DamagedRecord(f"--resume: {path} cannot be read ({error}); {AGAIN}") from error
+        if wrong:
+            raise DamagedRecord(f"--resume: {path} was damaged after it was written ({wrong}); {AGAIN}")
+        return content
 
     def append_fit_log(self, rows: list[dict[str, float]]) -> None:
         """Adds a generation's rows in one write."""

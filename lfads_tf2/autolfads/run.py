@@ -13,9 +13,12 @@ import numpy as np
 
 from lfads_tf2.autolfads.config import Search, SearchConfig, with_data
 from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
-from lfads_tf2.autolfads.records import FIT_LOG, Records, read_fit_log
+from lfads_tf2.autolfads.records import FIT_LOG, DamagedRecord, Records, read_fit_log
 from lfads_tf2.data import DataError, epoch_batches, read_sessions
+from lfads_tf2.data.fingerprint import fingerprints
+from lfads_tf2.errors import RunError
 from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -58,11 +61,20 @@ def run_search(
     folder = Path(save_dir or hp.lfads_save_dir or Path(hp.data_dir) / "autolfads_output")
     records = _records(folder, resume)
     seed = hp.seed if hp.seed >= 0 else secrets.randbelow(2**31)
-    executor, device = _executor(mode, search, sessions, ray_address)
+    try:
+        with run_lock(folder, "a search"):
+            return _searched(search, sessions, records, seed, mode, ray_address)
+    except (RunError, DamagedRecord) as error:
+        raise SearchFailed(str(error)) from error
+
+
+def _searched(search: Search, sessions: list[Session], records: Records, seed: int, mode: str, address: str) -> Result:
+    executor, device = _executor(mode, search, sessions, address)
     from lfads_tf2.autolfads.table import Boards, LiveTable, Several
 
+    watcher = Several(LiveTable(), Boards(records.folder / "tensorboard"))
     try:
-        population = Population(search, executor, records, seed, Several(LiveTable(), Boards(folder / "tensorboard")))
+        population = Population(search, executor, records, seed, watcher, fingerprints(sessions))
         try:
             reason = population.run()
         except KeyboardInterrupt:
@@ -73,7 +85,7 @@ def run_search(
             raise
     finally:
         executor.close()
-    return Result(reason, _finish(population, sessions, device), folder, population)
+    return Result(reason, _finish(population, sessions, device), records.folder, population)
 
 
 def _reading(config: SearchConfig) -> HyperParameters:

@@ -6,12 +6,15 @@ import contextlib
 import dataclasses
 import logging
 import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from lfads_tf2 import __version__
+from lfads_tf2.data.fingerprint import fingerprints
+from lfads_tf2.errors import RunError
 from lfads_tf2.figures import trials as plots
 from lfads_tf2.figures.drawing import pixels
 from lfads_tf2.figures.report import MOST_SESSIONS, write_report
@@ -20,10 +23,11 @@ from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.metrics.verdict import fit_of
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import UNITS
-from lfads_tf2.program import devices, results
+from lfads_tf2.program import devices, results, resuming
 from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.assessment import against_masked_spikes, against_truth
-from lfads_tf2.program.model_building import RunError, model_spec, new_model, trained_model
+from lfads_tf2.program.model_building import model_spec, new_model, trained_model
+from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.metrics_log import read_metrics
@@ -38,25 +42,25 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
     if hp.seed < 0:
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
-    spec = model_spec(hp, sessions, record, subset_allowed=False)
+    spec, data = model_spec(hp, sessions, record, subset_allowed=False), fingerprints(sessions)
     strategy = replicas.strategy_for(device.num_gpus)
-    with tf.device(device.name) if strategy is None else contextlib.nullcontext():
-        with replicas.scope(strategy):
-            model = new_model(spec, sessions, hp.seed, device.native)
-        resumes = checkpoints.for_resume(Path(hp.lfads_save_dir)) is not None
-        if hp.model_params_file and not resumes:
-            _start_from(model, Path(hp.model_params_file))
-        folder = _make_folder(hp)
-        try:
-            trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla, strategy=strategy)
-            RunRecord.of(spec).write(folder, trainer.step)
-            trainer.train()
-        except TrainingFailed as error:
-            raise RunError(str(error)) from error
+    with _working_in(hp) as folder:
+        resumes = resuming.prepare(folder, spec.hyperparameters, record, data)
+        with tf.device(device.name) if strategy is None else contextlib.nullcontext():
+            with replicas.scope(strategy):
+                model = new_model(spec, sessions, hp.seed, device.native)
+            if hp.model_params_file and not resumes:
+                _start_from(model, Path(hp.model_params_file))
+            try:
+                trainer = Trainer(model, sessions, folder, hp.seed, jit_compile=device.xla, strategy=strategy)
+                RunRecord.of(spec, data).write(folder, trainer.step)
+                trainer.train()
+            except TrainingFailed as error:
+                raise RunError(str(error)) from error
+            if hp.report:
+                _example_figure(folder, model, sessions[0], trainer.step)
         if hp.report:
-            _example_figure(folder, model, sessions[0], trainer.step)
-    if hp.report:
-        _report(folder, hp, sessions, {}, {})
+            _report(folder, hp, sessions, {}, {})
 
 
 def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
@@ -85,12 +89,13 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], record: RunRecord
             log.info("The external inputs of the samples are those of the %s.", source)
         run = Inference(model, max(hp.seed, 0), loaded.step)
         samples = run.prior_sample(order[session.name], hp.batch_size, ext_input)
-    path = results.runs_path(_make_folder(hp), hp.output_filename_stem, "prior_sample")
     attributes = _attributes(hp, session, loaded.step, None) | {
         "read_out_of_session": session.name,
         "ext_input_from": source,
     }
-    results.write_runs(path, session_results(model, session, samples), attributes)
+    with _working_in(hp) as folder:
+        path = results.runs_path(folder, hp.output_filename_stem, "prior_sample")
+        results.write_runs(path, session_results(model, session, samples), attributes)
     log.info("Wrote %s", path)
 
 
@@ -100,7 +105,8 @@ def write_model_params(hp: HyperParameters, sessions: list[Session], record: Run
     with tf.device(device.name):
         model, loaded, _ = trained_model(hp, sessions, record, device.native)
         values = model_io.parameters(model, loaded)
-    path = results.write_params(results.params_path(_make_folder(hp), hp.output_filename_stem), values)
+    with _working_in(hp) as folder:
+        path = results.write_params(results.params_path(folder, hp.output_filename_stem), values)
     log.info("Wrote %d variables to %s", len(values), path)
 
 
@@ -115,13 +121,13 @@ KINDS = {
 
 def _posterior(hp, sessions, record, samples, infer) -> None:
     device = devices.configure(hp)
-    found, verdicts = {}, {}
-    with tf.device(device.name):
+    with tf.device(device.name), _working_in(hp) as folder:
         model, loaded, order = trained_model(hp, sessions, record, device.native)
-        folder = _make_folder(hp)
-        metrics_path = folder / "metrics.csv"
-        fit = fit_of(_fit_columns(folder, hp), read_metrics(metrics_path) if metrics_path.exists() else None)
-        run = Inference(model, max(hp.seed, 0), loaded.step)
+        resuming.say_other_data(record, fingerprints(sessions))
+        run, found, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}, {}
+        fit = fit_of(
+            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics)
+        )
         for number, session in enumerate(sessions):
             found[session.name] = {}
             for half in ("train", "valid"):
@@ -141,13 +147,12 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                         run, order[session.name], session, trials, inferred, fit
                     )
                     attributes |= scores
-                # The spread is for the figures: the file has the original's keys and no others.
-                results.write_runs(path, {k: v for k, v in inferred.items() if not k.endswith("_sd")}, attributes)
+                results.write_runs(path, inferred, attributes)
                 log.info("Wrote %s", path)
                 if hp.report and number < MOST_SESSIONS:
                     found[session.name][half] = inferred
-    if hp.report:
-        _report(folder, hp, sessions, found, verdicts)
+        if hp.report:
+            _report(folder, hp, sessions, found, verdicts)
 
 
 _UNITS = {
@@ -167,6 +172,7 @@ def _attributes(hp: HyperParameters, session: Session, step: int, samples: int |
         "program": f"lfads_tf2 {__version__}",
         "bin_width_ms": session.bin_width_ms,
         "first_bin": hp.ic_enc_seq_len or None,
+        "channels": session.train.target.shape[2],
     }
 
 
@@ -177,13 +183,22 @@ def _start_from(model: LFADS, path: Path) -> None:
         raise RunError(str(error)) from error
 
 
-def _make_folder(hp: HyperParameters) -> Path:
+@contextlib.contextmanager
+def _working_in(hp: HyperParameters) -> Iterator[Path]:
+    """The run folder, made if it is not there, for this command alone; one that stays empty goes again."""
     folder = Path(hp.lfads_save_dir)
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"--lfads_save_dir: cannot make the folder {folder}: {error.strerror}") from error
-    return folder
+    try:
+        with run_lock(folder, f"--kind={hp.kind}"):
+            yield folder
+    finally:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:
@@ -200,12 +215,12 @@ def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> 
     writer.close()
 
 
-def _fit_columns(folder: Path, hp: HyperParameters) -> dict[str, np.ndarray] | None:
-    path = folder / f"{hp.csv_log}.csv"
-    return fit_log.read(path) if path.exists() else None
+def _columns(path: Path, read: Callable) -> dict[str, np.ndarray] | None:
+    return read(path) if path.exists() else None
 
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict, verdicts: dict) -> None:
+    log_columns = _columns(folder / f"{hp.csv_log}.csv", fit_log.read)
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
     if hp.ic_enc_seq_len:
         sessions = [
@@ -214,9 +229,7 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: d
         ]
     try:
         chosen = checkpoints.step_of(lowest) if lowest else None
-        written = write_report(
-            folder, sessions, found, _fit_columns(folder, hp), chosen, UNITS[hp.recon_reduce], verdicts
-        )
+        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce], verdicts)
     except Exception:
         # The results are written; a figure that fails must not make the command fail.
         log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")

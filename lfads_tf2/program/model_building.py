@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from lfads_tf2.data import resolve
-from lfads_tf2.errors import LFADSError
+from lfads_tf2.errors import RunError
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
@@ -23,10 +23,6 @@ from lfads_tf2.training import checkpoints
 from lfads_tf2.types import ModelSpec, Session, SessionShape
 
 log = logging.getLogger("lfads_tf2")
-
-
-class RunError(LFADSError, RuntimeError):
-    """A command that cannot be carried out; the message says why and what to do."""
 
 
 def model_spec(

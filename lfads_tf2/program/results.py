@@ -1,13 +1,13 @@
-"""The only writer and reader of ``model_runs_*`` and ``model_params`` files."""
+"""The only writer and reader of ``model_runs_*`` and ``model_params`` files, which tell when they were damaged."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from lfads_tf2.files import atomic_path
+from lfads_tf2.program import sealed_hdf5
 
 UNITS = {
     "output_dist_params": "spikes/bin",
@@ -19,6 +19,7 @@ AXES = {
     "gen_states": "trials, bins, generator units",
     "factors": "trials, bins, factors",
     "controller_outputs": "trials, bins, inferred inputs",
+    "controller_outputs_sd": "trials, bins, inferred inputs",
     "prior_zs_ar_con": "samples, bins, inferred inputs",
     "output_dist_params": "trials, bins, channels",
     "gen_ics": "trials, generator units",
@@ -45,14 +46,13 @@ def params_path(folder: Path, output_stem: str) -> Path:
 
 def write_runs(path: Path, results: dict[str, np.ndarray], attributes: dict[str, object]) -> Path:
     """Writes one result file: compressed HDF5, a unit and axis names on each array, ``attributes`` on the file."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as f:
+    with atomic_path(path) as temporary, sealed_hdf5.writing(temporary) as f:
         for name, value in attributes.items():
             if value is not None:
                 f.attrs[name] = value
         for key, value in results.items():
             value = np.asarray(value)
-            options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size > 1000 else {}
-            dataset = f.create_dataset(key, data=value, **options)
+            dataset = sealed_hdf5.store(f, key, value, compressed=value.size > 1000)
             unit = attributes.get("units") if key == "output_dist_params" else UNITS.get(key)
             for name, text in (("units", unit), ("axes", AXES.get(key))):
                 if text:
@@ -61,20 +61,22 @@ def write_runs(path: Path, results: dict[str, np.ndarray], attributes: dict[str,
 
 
 def read_runs(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Arrays and attributes of a result file, ours or the original's."""
-    with h5py.File(path, "r") as f:
-        return {key: f[key][()] for key in f}, dict(f.attrs)
+    """Arrays and attributes of a result file, ours or the original's.
+
+    Raises:
+        DamagedFile: it is damaged, or no HDF5 file.
+    """
+    return sealed_hdf5.read(path)
 
 
 def write_params(path: Path, values: dict[str, np.ndarray]) -> Path:
     """Writes variables under the original's names, ``/`` as ``_``."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as f:
+    with atomic_path(path) as temporary, sealed_hdf5.writing(temporary) as f:
         for name, value in values.items():
-            f.create_dataset(name.replace("/", "_"), data=value)
+            sealed_hdf5.store(f, name.replace("/", "_"), np.asarray(value))
     return path
 
 
 def read_params(path: Path) -> dict[str, np.ndarray]:
-    """Variables of a model_params file by key, ours or the original's."""
-    with h5py.File(path, "r") as f:
-        return {key: f[key][()] for key in f if isinstance(f[key], h5py.Dataset)}
+    """Variables of a model_params file by key, ours or the original's. Raises DamagedFile as ``read_runs`` does."""
+    return sealed_hdf5.read(path)[0]

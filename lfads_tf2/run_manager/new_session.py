@@ -95,7 +95,8 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     values |= {f"{READ_IN}{name}_W:0": maps[0], f"{READ_IN}{name}_b:0": maps[1]}
     values |= {f"{READ_OUT}{name}_W:0": maps[2], f"{READ_OUT}{name}_b:0": maps[3]}
     write_params(start / "model_params", {key: np.asarray(value, np.float32) for key, value in values.items()})
-    dataclasses.replace(record, sessions={name: RecordedSession(len(new.mean), len(new.mean), True)}).write(start, 0)
+    session = RecordedSession(len(new.mean), len(new.mean), True)
+    dataclasses.replace(record, sessions={name: session}, data={}).write(start, 0)
     with atomic_path(data / new_file.name) as temporary:
         shutil.copyfile(new_file, temporary)
         with h5py.File(temporary, "r+") as file:

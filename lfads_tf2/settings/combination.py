@@ -10,13 +10,14 @@ from typing import Any
 
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, declared, problems, with_homes
-from lfads_tf2.settings import run_folder
+from lfads_tf2.settings import plugins, run_folder
 from lfads_tf2.settings.run_folder import RunRecord
 
 # What one command decides for itself, whatever the run folder says.
 NOT_REMEMBERED = (
     "kind", "data_dir", "lfads_save_dir", "model_params_file", "output_filename_stem", "checkpoint_pb_load_name",
-    "ps_nexamples_to_process", "device", "do_reset_learning_rate", "allow_outside_files",
+    "ps_nexamples_to_process", "device", "do_reset_learning_rate", "resume", "allow_own_parts",
+    "allow_outside_files",
 )  # fmt: skip
 
 
@@ -25,7 +26,8 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
 
     Raises:
         SettingsError: a flag would change the architecture of the model there (both values are shown), values
-            contradict each other, or there is no model to work with.
+            contradict each other, there is no model to work with, or the folder names classes that this command does
+            not name.
     """
     # --preset=auto chooses once the data are read.
     given = with_homes({name: value for name, value in given.items() if name != "preset"})
@@ -34,7 +36,9 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
         raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])
     save_dir = Path(given.get("lfads_save_dir") or Path(given["data_dir"]) / "lfads_output")
     model_file = given.get("model_params_file")
-    record = run_folder.read(save_dir)
+    # Whoever starts anew takes nothing from what is there.
+    anew = kind == "train" and given.get("resume") == "never"
+    record = None if anew else run_folder.read(save_dir)
     if record is None and model_file:
         record = run_folder.read(Path(model_file).parent)
     if record is None and kind != "train" and not model_file:
@@ -45,7 +49,7 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
             ]
         )
     base = {} if record is None else {n: v for n, v in record.hyperparameters.items() if n not in NOT_REMEMBERED}
-    found = [] if record is None else _other_architecture(given, record)
+    found = [] if record is None else _other_architecture(given, record) + plugins.remembered_parts(given, record)
     hp = HyperParameters(**(base | given | {"lfads_save_dir": str(save_dir)}))
     found += problems(hp)
     if found:

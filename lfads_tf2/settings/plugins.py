@@ -1,6 +1,7 @@
 """A user's own parts, named on the command line as ``module:Class``.
 
-The module is imported because the user asked for it by that flag; nothing else decides what code runs.
+The module is imported because the user asked for it by that flag; nothing else decides what code runs. What a run
+folder remembers is no such wish: the folder may be somebody else's.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
+from lfads_tf2.settings.run_folder import RunRecord
 
 # What each kind of class must have; docs/own_parts.md describes them.
 AUGMENTATION_MEMBERS = ("draw", "apply")
@@ -55,6 +58,27 @@ def load_class(reference: str, flag: str, members: tuple[str, ...]) -> type:
             [f"--{flag}={reference}: the class lacks {', '.join(missing)}; it needs {', '.join(members)}"]
         )
     return found
+
+
+# The settings that may name classes.
+FLAGS = ("output_dist", "co_prior", "augmentations")
+
+
+def remembered_parts(given: dict[str, Any], record: RunRecord) -> list[str]:
+    """Classes that a run folder names and this command neither names nor allows, one problem each.
+
+    Args:
+        given: what the command gives, by name.
+        record: of the run folder.
+    """
+    return [
+        f"--{flag}: the run folder {record.path.parent} names code of its own, which is loaded only when this command "
+        f"names it, --{flag}={record.hyperparameters[flag]}, or allows it, --allow_own_parts; do so only if you trust "
+        "where the folder comes from"
+        for flag in FLAGS
+        if is_plugin(str(record.hyperparameters.get(flag, ""))) and flag not in given
+        and not given.get("allow_own_parts")
+    ]  # fmt: skip
 
 
 def check(hp: HyperParameters) -> None:

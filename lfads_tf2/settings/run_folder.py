@@ -33,16 +33,17 @@ class RunRecord:
     hyperparameters: dict[str, Any]  # by plain name
     sessions: dict[str, RecordedSession]  # by name, in the model's order; empty when the file does not say
     num_steps: int | None  # bins that the decoder ran through in training
+    data: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # fingerprints of the training data
     path: Path | None = None  # the file that was read
 
     @classmethod
-    def of(cls, spec: ModelSpec) -> RunRecord:
-        """The record of a model."""
+    def of(cls, spec: ModelSpec, data: dict[str, dict[str, Any]] | None = None) -> RunRecord:
+        """The record of a model; ``data``: what it trains on, as ``data.fingerprint.fingerprints`` gives it."""
         sessions = {
             shape.name: RecordedSession(shape.num_channels, shape.encoded_channels, shape.has_alignment)
             for shape in spec.sessions
         }
-        return cls(dataclasses.asdict(spec.hyperparameters), sessions, spec.num_steps)
+        return cls(dataclasses.asdict(spec.hyperparameters), sessions, spec.num_steps, data or {})
 
     def write(self, folder: Path, step: int) -> Path:
         """Writes ``hyperparameters-<step>.txt``: booleans as the words that the original wrote.
@@ -58,8 +59,9 @@ class RunRecord:
             "num_steps": self.num_steps,
             "ndatasets": len(self.sessions),
         }
+        optional = {"dataset_encoded_dims": encoded, "dataset_fingerprints": self.data}
         path = folder / f"hyperparameters-{step}.txt"
-        write_text(path, json.dumps(content | ({"dataset_encoded_dims": encoded} if encoded else {}), indent=1))
+        write_text(path, json.dumps(content | {key: value for key, value in optional.items() if value}, indent=1))
         return path
 
 
@@ -83,13 +85,14 @@ def read(folder: Path) -> RunRecord | None:
         sessions = {str(name): _session(content, name) for name in content.get("dataset_names", ())}
         steps = content.get("num_steps")
         steps = None if steps is None else int(steps)
+        data = {str(name): dict(facts) for name, facts in content.get("dataset_fingerprints", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError([f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}"]) from None
     wrong = [f"{path}: {problem}" for problem in (value_problem(n, v) for n, v in values.items()) if problem]
     # The original's "no limit" is larger than any count that is ever reached; it needs no translation.
     if wrong:
         raise SettingsError(wrong)
-    return RunRecord(values, sessions, steps, path)
+    return RunRecord(values, sessions, steps, data, path)
 
 
 def _session(content: dict[str, Any], name: Any) -> RecordedSession:

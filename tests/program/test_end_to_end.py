@@ -90,6 +90,8 @@ def test_posterior_files(kind, folder):
         "train_steps": (),
     }  # fmt: skip
     assert set(shapes) == KEYS
+    # Beside the original's keys, the spread of the samples.
+    shapes |= {"controller_outputs_sd": (BINS, 1)} if kind.endswith("average") else {}
     lowest = (folder / "lfads_output" / "checkpoint_lve").read_text().split('"')[1]
     step = int(lowest.rsplit("-", 1)[1])
     for half, trials in (("train", TRAIN), ("valid", VALID)):

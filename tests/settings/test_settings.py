@@ -114,8 +114,11 @@ def test_bounds(name):
             r"--learning_rate_stop \(0.02\) must be less than --learning_rate_init \(0.01\)",
         ),
         ({"output_dist": "gaussian", "temporal_spike_jitter_width": 1}, "needs --output_dist=poisson"),
-        ({"checkpoint_name": "a/b"}, "--checkpoint_name must be a file name without folders, got 'a/b'"),
+        ({"checkpoint_name": "a/b"}, "--checkpoint_name must be a file name without folders, .* got 'a/b'"),
+        ({"checkpoint_name": "x" * 300}, "--checkpoint_name must be a file name .* at most 100"),
+        *(({"checkpoint_name": f"a{odd}b"}, "--checkpoint_name must be a file name") for odd in "[]*?\"'\n\\:"),
         ({"csv_log": ""}, "--csv_log must be a file name"),
+        ({"csv_log": "metrics"}, "--csv_log=metrics is the name of the other log"),
     ],
 )
 def test_contradictions(settings, message):

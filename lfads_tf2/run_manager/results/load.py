@@ -10,18 +10,16 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
-from lfads_tf2.program.results import OPTIMISER_SLOTS, params_path, read_params, read_runs, runs_path
+from lfads_tf2.program.results import OPTIMISER_SLOTS, params_path, read_params
 from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.recordings.input_info import InputInfo, read_input_info
+from lfads_tf2.session_results import ResultsError, load_session
+from lfads_tf2.session_results.results import SessionResults
 from lfads_tf2.training import fit_log as fit_logs
 
 log = logging.getLogger("lfads_tf2")
-# The last is what older versions of the original wrote.
-KINDS = ("posterior_sample_and_average", "posterior_push_mean", "posterior_sample")
-_NAMES = {"output_dist_params": "rates"}
 
 
 class PosteriorMeans(NamedTuple):
@@ -112,16 +110,6 @@ class TrainedParams(NamedTuple):
         return np.concatenate([p[0] for _, p in pairs], axis=1), np.concatenate([p[1] for _, p in pairs]), of_channel
 
 
-def posterior_files(output: Path, session: str, kind: str | None = None, stem: str = "") -> dict[str, Path]:
-    """Result files of a session by half, of the first kind that is there; empty when there are none."""
-    for one in KINDS if kind is None else (kind,):
-        files = {half: runs_path(output, stem, one, session, half) for half in ("train", "valid")}
-        files = {half: path for half, path in files.items() if path.exists()}
-        if files:
-            return files | {"kind": Path(one)}
-    return {}
-
-
 def posterior_means(
     output: Path,
     session: str,
@@ -143,103 +131,36 @@ def posterior_means(
     Raises:
         LoadError: no results, or halves that do not belong together.
     """
-    files = posterior_files(output, session, kind)
-    if not files:
-        raise LoadError(f"{output} has no posterior means of {session}; run the posterior stage first")
-    kind = str(files.pop("kind"))
-    read = {half: read_runs(path) for half, path in files.items()}
-    keys = [set(arrays) for arrays, _ in read.values()]
-    if len(keys) == 2 and keys[0] != keys[1]:
-        raise LoadError(
-            f"{output}: train and valid results of {session} hold different keys: {sorted(keys[0] ^ keys[1])}"
-        )
-    inputs, order = _inputs(data_file), {}
-    for half in ("train", "valid"):
-        order[half] = _positions(half, info, inputs, read)
-    total = sum(len(rows) for rows in order.values())
-    merged = {key: _merge({h: read[h][0][key] for h in read}, order, total) for key in keys[0]}
-    attributes = next(iter(read.values()))[1]
-    places = (attributes.get("bin_width_ms"), inputs.get("facts", {}).get("bin_ms"), bin_ms)
-    width = next((float(place) for place in places if place is not None), None)
-    given = {key: _merge(inputs[key], order, total) for key in inputs if key != "facts"}
-    return _assemble(session, kind, merged, given, order, info, width, attributes)
+    positions = None if info is None else {"train": info.train_inds, "valid": info.valid_inds}
+    try:
+        found = load_session(output, session, data_file, kind, bin_ms, positions=positions)
+        return _assemble(found, info)
+    except ResultsError as error:
+        raise LoadError(str(error)) from None
 
 
-def _assemble(session, kind, merged, given, order, info, width, attributes) -> PosteriorMeans:
-    per_second = 1000.0 / width if width else 1.0
-    gaussian = "variances" in str(attributes.get("units", ""))
-    rates = merged["output_dist_params"] * (1.0 if gaussian else per_second)
-    bins = rates.shape[1]
-    is_valid = np.zeros(len(rates), bool)
-    is_valid[order["valid"]] = True
-    times = np.arange(bins) * (width or 1.0)
-    if info is not None and len(info.times) and width:
-        times = info.times[:: max(1, round(width / info.bin_ms))][:bins] if info.bin_ms else times
-    conditions = info.conditions if info is not None else None
-    if conditions is None and "conditions" in given:
-        conditions = given["conditions"]
-    truth = given.get("truth")
-    return PosteriorMeans(
-        session, kind, rates, merged["factors"], merged["gen_states"], merged["gen_ics"],
-        merged.get("controller_outputs"), merged.get("post_g0_mean"), merged.get("post_g0_logvar"), merged["costs"],
-        merged["nll_bound_vaes"], merged["nll_bound_iwaes"], is_valid, times, width, conditions, given.get("data"),
-        None if info is None else info.counts, given.get("ext_input"),
-        None if truth is None else truth * (1.0 if gaussian else per_second),
-    )  # fmt: skip
-
-
-def _inputs(data_file: Path | None) -> dict:
-    """Counts, truth, external inputs, conditions and positions by half of an input file."""
-    if data_file is None or not data_file.exists():
-        return {}
-    found: dict[str, dict] = {}
-    with h5py.File(data_file, "r") as file:
-        for key in ("data", "truth", "ext_input", "inds", "conditions"):
-            for half in ("train", "valid"):
-                if f"{half}_{key}" in file:
-                    stored = file[f"{half}_{key}"]
-                    text = h5py.check_string_dtype(stored.dtype)
-                    found.setdefault(key, {})[half] = stored.asstr()[()].astype(str) if text else stored[()]
-        factor = float(np.ravel(file["conversion_factor"][()])[0]) if "conversion_factor" in file else 1.0
-        for half in found.get("truth", {}):
-            found["truth"][half] = found["truth"][half] * factor
-        width = file.attrs.get("bin_width_ms")
-    found["facts"] = {"bin_ms": None if width is None else float(width)}
-    return found
-
-
-def _positions(half: str, info: InputInfo | None, inputs: dict, read: dict) -> np.ndarray:
-    """Where each trial of a half stood in the recording."""
-    if info is not None:
-        return info.train_inds if half == "train" else info.valid_inds
-    if "inds" in inputs and half in inputs["inds"]:
-        smallest = min(int(v.min()) for v in inputs["inds"].values() if len(v))
-        return inputs["inds"][half].astype(np.int64).ravel() - (1 if smallest == 1 else 0)
-    counts = {
-        h: len(inputs["data"][h]) if h in inputs.get("data", {}) else len(_rows(read, h)) for h in ("train", "valid")
+def _assemble(found: SessionResults, info: InputInfo | None) -> PosteriorMeans:
+    rates, per_second = found.array("output_dist_params"), found.unit("rates") == "spikes/s"
+    width = found.bin_ms
+    times = np.arange(found.bins) * (width or 1.0)
+    if info is not None and len(info.times) and width and info.bin_ms:
+        times = info.times[:: max(1, round(width / info.bin_ms))][: found.bins]
+    data, truth, ext_input = (
+        None if found.data_file is None else found.of_data(field) for field in ("data", "truth", "ext_input")
+    )
+    arrays = {
+        key: found.array(key) if key in found.keys else None
+        for key in ("controller_outputs", "post_g0_mean", "post_g0_logvar")
     }
-    start = 0 if half == "train" else counts["train"]
-    return start + np.arange(counts[half])
-
-
-def _rows(read: dict, half: str) -> np.ndarray:
-    return read[half][0]["factors"] if half in read else np.empty(0)
-
-
-def _merge(halves: dict[str, np.ndarray], order: dict[str, np.ndarray], total: int) -> np.ndarray:
-    """All trials in the recording's order; NaN (or empty text) where a half has fewer than it should."""
-    first = next(iter(halves.values()))
-    complete = all(half in halves and len(halves[half]) == len(rows) for half, rows in order.items())
-    if first.dtype.kind == "U":
-        merged = np.full((total, *first.shape[1:]), "", np.result_type(*halves.values()))
-    elif complete:
-        merged = np.empty((total, *first.shape[1:]), np.result_type(*halves.values()))
-    else:
-        merged = np.full((total, *first.shape[1:]), np.nan, np.result_type(first.dtype, np.float32))
-    for half, values in halves.items():
-        rows = order[half][: len(values)]
-        merged[rows] = values[: len(rows)]
-    return merged
+    return PosteriorMeans(
+        found.name, found.kind, rates * (1000.0 / width) if per_second else rates, found.factors,
+        found.array("gen_states"), found.array("gen_ics"), **arrays,
+        costs=found.array("costs"), nll_bound_vaes=found.array("nll_bound_vaes"),
+        nll_bound_iwaes=found.array("nll_bound_iwaes"), is_valid=found.is_valid, time_ms=times, bin_ms=width,
+        conditions=info.conditions if info is not None and info.conditions is not None else found.conditions,
+        counts=data, raw_counts=None if info is None else info.counts, external_inputs=ext_input,
+        truth=truth * (1000.0 / width) if truth is not None and per_second else truth,
+    )  # fmt: skip
 
 
 def fit_log(output: Path, name: str = "fitlog") -> FitLog:
@@ -263,6 +184,5 @@ def trained_params(output: Path) -> TrainedParams:
 
 
 __all__ = [
-    "FitLog", "PosteriorMeans", "TrainedParams", "fit_log", "posterior_files", "posterior_means", "read_input_info",
-    "trained_params",
+    "FitLog", "PosteriorMeans", "TrainedParams", "fit_log", "posterior_means", "read_input_info", "trained_params",
 ]  # fmt: skip

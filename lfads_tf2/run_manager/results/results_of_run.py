@@ -9,6 +9,8 @@ from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.recordings.input_info import InputInfo, read_input_info
 from lfads_tf2.run_manager.results import load
 from lfads_tf2.run_manager.results.export import export_runs
+from lfads_tf2.session_results.files_of_run import result_files, sessions_with_results
+from lfads_tf2.session_results.trial_order import HALVES
 
 log = logging.getLogger("lfads_tf2")
 STEM = "lfads_"
@@ -80,8 +82,8 @@ class ResultsOfRun:
     def check_posterior_means_exist(self, kind: str | None = None) -> bool:
         """Whether every dataset has posterior means of all its halves."""
         files = self._session_files()
-        found = [load.posterior_files(self.output_path, self._session_name(f), kind) for f in files.values()]
-        return bool(found) and all("train" in one and "valid" in one for one in found)
+        found = [result_files(self.output_path, self._session_name(file), kind)[1] for file in files.values()]
+        return bool(found) and all(len(one) == len(HALVES) for one in found)
 
     def load_fit_log(self) -> load.FitLog:
         """Costs by epoch. Raises LoadError before training."""
@@ -138,10 +140,6 @@ class RunFolder(ResultsOfRun):
         for path in sorted(self.input_path.glob(f"{self._prefix}*")) if self.input_path.is_dir() else []:
             if path.is_file() and not path.name.startswith(("inputInfo_", "seq_", ".")):
                 files[self._session_name(path).removesuffix(".h5")] = path
-        for path in sorted(self.output_path.glob("model_runs_*")) if not files else []:
-            for kind in load.KINDS:
-                for half in ("train", "valid"):
-                    if path.name.endswith(f"_{half}_{kind}"):
-                        session = path.name.removeprefix("model_runs_").removesuffix(f"_{half}_{kind}")
-                        files[session.removesuffix(".h5")] = self.input_path / f"{self._prefix}{session}"
+        for session in sessions_with_results(self.output_path) if not files else ():
+            files[session.removesuffix(".h5")] = self.input_path / f"{self._prefix}{session}"
         return files

@@ -1,0 +1,83 @@
+"""Whether a training goes on with what a run folder holds, and with what it must not be mixed."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+from lfads_tf2.data import fingerprint
+from lfads_tf2.errors import RunError
+from lfads_tf2.hyperparameters import HyperParameters, declared
+from lfads_tf2.settings.run_folder import RunRecord
+from lfads_tf2.training import checkpoints
+
+log = logging.getLogger("lfads_tf2")
+
+# Everything that a training, and what follows it, leaves in a run folder.
+LEFT_BY_A_RUN = (
+    "hyperparameters-*.txt", "*.ckpt-*", checkpoints.ROLLING, checkpoints.LOWEST_VALIDATION, "metrics.csv",
+    "lfads_log", "report", "model_runs_*", "*model_params",
+)  # fmt: skip
+# Settings of each command by itself are not the run's.
+OF_THE_RUN = [n for n, f in declared().items() if f.metadata["section"] != "run" or n == "seed"]
+
+
+def prepare(folder: Path, hp: HyperParameters, record: RunRecord | None, data: dict[str, dict[str, Any]]) -> bool:
+    """Whether there is a run in the folder to go on with; says what has changed since.
+
+    Args:
+        folder: the run folder.
+        hp: all settings of this command, ``resume`` among them.
+        record: of the run folder, None if there is none.
+        data: fingerprints of the data now.
+
+    Raises:
+        RunError: the data are not those of the run, there is nothing to resume and there must be, or the folder holds
+            a run that cannot be gone on with.
+    """
+    if hp.resume == "never":
+        _put_aside(folder, hp)
+        return False
+    if checkpoints.for_resume(folder) is None:
+        if hp.resume == "must":
+            raise RunError(f"--resume=must: there is no checkpoint in {folder} to go on from; leave the flag out")
+        return False
+    if record is None:
+        return True
+    wrong = fingerprint.differences(record.data, data)
+    if wrong:
+        raise RunError(
+            f"--data_dir: the data are not those that the model in {folder} was trained on:\n  " + "\n  ".join(wrong)
+            + "\nTrain in a new --lfads_save_dir (or with --resume=never, which puts the old run aside), or bring the "
+            "old data back; to go on from the old weights, give --model_params_file with a new --lfads_save_dir."
+        )  # fmt: skip
+    known, now = record.hyperparameters, dataclasses.asdict(hp)
+    changed = [f"{n} {now[n]!r} (was {known[n]!r})" for n in OF_THE_RUN if n in known and known[n] != now[n]]
+    if changed:
+        log.warning("Going on with other settings than before: %s.", ", ".join(changed))
+    return True
+
+
+def say_other_data(record: RunRecord | None, data: dict[str, dict[str, Any]]) -> None:
+    """One line when inference sees other data than the model was trained on."""
+    wrong = [] if record is None else fingerprint.differences(record.data, data)
+    if wrong:
+        log.warning("These are not the data that the model was trained on: %s.", "; ".join(wrong))
+
+
+def _put_aside(folder: Path, hp: HyperParameters) -> None:
+    patterns = (*LEFT_BY_A_RUN, f"{hp.csv_log}.csv")
+    found = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    if not found:
+        return
+    number = 1 + max([int(p.name.rpartition("_")[2]) for p in folder.glob("earlier_*") if p.name[8:].isdigit()] or [0])
+    aside = folder / f"earlier_{number}"
+    try:
+        aside.mkdir()
+        for path in found:
+            path.rename(aside / path.name)
+    except OSError as error:
+        raise RunError(f"--resume=never: cannot put the earlier run in {folder} aside: {error}") from error
+    log.info("The run that was in %s is in %s now.", folder, aside)
