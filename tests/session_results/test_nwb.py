@@ -138,7 +138,7 @@ def test_a_source_that_moved_or_changed(tmp_path, recording, caplog):
 def test_results_of_several_runs_in_one_file(tmp_path, recording):
     one = results_of(tmp_path, recording)
     first = one.to_nwb(tmp_path / "first.nwb")
-    with pytest.raises(ResultsError, match="the recording holds lfads_rates, .* already; give other names"):
+    with pytest.raises(ResultsError, match=r"the recording holds lfads_rates, .* already; give other names"):
         one.to_nwb(tmp_path / "second.nwb", source=first, any_source=True)
     assert not (tmp_path / "second.nwb").exists()
     both = one.to_nwb(tmp_path / "second.nwb", source=first, any_source=True, prefix="push")
@@ -156,7 +156,7 @@ def test_a_new_file_for_other_recordings(tmp_path):
         one.to_nwb(out)
     with pytest.raises(ResultsError, match="must be an ISO date and time"):
         one.to_nwb(out, session_start_time="yesterday")
-    with pytest.raises(ResultsError, match="subject: .*height"):
+    with pytest.raises(ResultsError, match=r"subject: .*height"):
         one.to_nwb(out, session_start_time="2024-05-17T10:30:00+00:00", subject={"height": "1"})
     assert not out.exists()
     one.to_nwb(out, session_start_time="2024-05-17T10:30:00+00:00")
