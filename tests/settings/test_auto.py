@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import h5py
 import pytest
 from small_runs import program, write_spikes
 
@@ -86,3 +87,11 @@ def test_from_the_command_line(tmp_path):
     again = program("--kind=train", *shared, "--preset=auto", "--max_epochs=4")
     assert "settings of the model in the run folder stay" in again.stderr
     assert run_folder.read(tmp_path / "run").hyperparameters["gen_dim"] == 6
+    # Inference says what kind of rates these are.
+    inferred = program("--kind=posterior_push_mean", *shared)
+    with h5py.File(tmp_path / "run" / "model_runs_a.h5_valid_posterior_push_mean") as f:
+        found = dict(f.attrs)
+    assert f"a.h5: Verdict: {found['verdict']}." in inferred.stderr
+    # Four epochs; whatever else is wrong, the rates do not reach the truth.
+    assert found["held_out_bps"] < found["held_out_bps_ceiling"] and found["held_out_bps_error"] > 0
+    assert found["verdict"] != "good" and "bps_read" in found
