@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from lfads_tf2.training.epochs import prepare
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.held_out_score import HeldOutScore
 from lfads_tf2.training.metrics_log import MetricsLog
-from lfads_tf2.training.progress import Interrupts, Progress, TensorBoard
+from lfads_tf2.training.progress import Interrupts, Progress
 from lfads_tf2.training.scalars import HELD_OUT, HELD_OUT_ERROR, TRUTH_R2
 from lfads_tf2.training.schedules import (
     TrainingState,
@@ -30,6 +31,7 @@ from lfads_tf2.training.schedules import (
     watch_validation,
 )
 from lfads_tf2.training.tally import EpochResult, numbers
+from lfads_tf2.training.tensorboard import TensorBoard
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -90,7 +92,7 @@ class Trainer:
                 (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
             )
         )
-        self.show_progress = show_progress
+        self.show_progress, self._valid_finite = show_progress, True
         self._resume(saved)
         self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
         self._good_weights = self._snapshot()
@@ -120,9 +122,9 @@ class Trainer:
                 valid = self._validate()
                 row = self._figures(result, valid)
                 metrics_log.append(row)
-                line = self._end_epoch(result, valid, row.get(HELD_OUT), fit_log)
+                self._end_epoch(result, valid, row.get(HELD_OUT), fit_log)
                 board.write(row)
-                progress.update(self.state, line)
+                progress.update(self.state, row)
         finally:
             interrupts.close()
             progress.close()
@@ -141,12 +143,18 @@ class Trainer:
 
     def _finished(self) -> bool:
         if self.hp.max_epochs and self.state.epoch >= self.hp.max_epochs:
+            log.info(
+                "Stopping: %d epochs are done and --max_epochs is %d, given now or in the run folder's settings; a "
+                "larger one, or 0 for no limit, trains on.", self.state.epoch, self.hp.max_epochs,
+            )  # fmt: skip
             return True
         patience = self.hp.early_stopping_patience
         if patience and self.state.epochs_since_best >= patience:
             log.info("Stopping: the validation reconstruction has not fallen for %d epochs.", patience)
             return True
-        if self.state.learning_rate < self.hp.learning_rate_stop:
+        # A cosine has its own end, at max_epochs.
+        falls = self.hp.learning_rate_schedule != "cosine"
+        if falls and self.state.learning_rate < self.hp.learning_rate_stop:
             log.info("Stopping optimization: the learning rate is below %g.", self.hp.learning_rate_stop)
             return True
         return False
@@ -215,8 +223,8 @@ class Trainer:
     def _valid_rates(self, session: int, trials: np.ndarray) -> np.ndarray:
         return self.epochs.valid_rates(tf.constant(session), tf.constant(trials, tf.int32)).numpy()
 
-    def _end_epoch(self, result: EpochResult, valid: Costs | None, held_out: float | None, fit_log: FitLog) -> str:
-        """Learning rate, log line and checkpoints after an epoch; returns the line. ``held_out``: score, if any."""
+    def _end_epoch(self, result: EpochResult, valid: Costs | None, held_out: float | None, fit_log: FitLog) -> None:
+        """Learning rate, log line and checkpoints after an epoch; ``held_out``: its score, if there is one."""
         state, hp = self.state, self.hp
         train, valid = (
             None if half is None else EpochCosts(float(half.total), float(half.recon), float(half.kl))
@@ -234,6 +242,8 @@ class Trainer:
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
         if selected is not None:
             watch_validation(state, selected[1], hp.held_out_epochs if by_score else 1)
+        if valid is not None:
+            self._say_if_not_finite(valid.total)
         if hp.learning_rate_schedule == "plateau":
             update_learning_rate_on_plateau(state, hp)
         elif hp.learning_rate_schedule == "cosine":
@@ -247,7 +257,18 @@ class Trainer:
             self.save(self.rolling)
         if lowest:
             self.save(self.lowest_validation)
-        return line
+
+    def _say_if_not_finite(self, valid_total: float) -> None:
+        """Says that the validation cost is NaN or infinite, once until it is a number again."""
+        finite = math.isfinite(valid_total)
+        if self._valid_finite and not finite:
+            log.warning(
+                "Epoch %d: the validation cost is %g. Until it is a number again it counts neither for early stopping "
+                "nor for the learning rate and the lowest-validation checkpoint; look for extreme values in the "
+                "validation data.",
+                self.state.epoch, valid_total,
+            )  # fmt: skip
+        self._valid_finite = finite
 
     def _resume(self, saved: tf.train.Checkpoint) -> None:
         prefix = checkpoints.for_resume(self.save_dir)
