@@ -7,11 +7,13 @@ import math
 
 import h5py
 import pytest
-from small_runs import program, write_spikes
+from small_runs import write_spikes
 
 from lfads_tf2.data import read_sessions
 from lfads_tf2.data.facts import Facts, described, facts_of
 from lfads_tf2.hyperparameters import HyperParameters, problems
+from lfads_tf2.program.auto_settings import AutoSettings, auto_settings
+from lfads_tf2.program.command_line import run_lfads
 from lfads_tf2.settings import auto, flags, run_folder
 
 FACTS = [
@@ -74,24 +76,29 @@ def test_flag_waits_for_the_data():
     assert given == {"preset": "auto", "data_dir": "x", "gen_dim": 9}
 
 
-def test_from_the_command_line(tmp_path):
+def test_a_run_folder_keeps_its_settings(tmp_path):
+    assert isinstance(auto_settings({"preset": "auto"}, None), AutoSettings)
+    assert auto_settings({"gen_dim": 9}, None) is None
+    assert auto_settings({"preset": "auto"}, run_folder.RunRecord({}, {}, 9)) is None
+
+
+def test_from_the_command_line(tmp_path, caplog):
+    caplog.set_level("INFO", "lfads_tf2")
     write_spikes(tmp_path / "data" / "a.h5")
-    shared = (f"--data_dir={tmp_path / 'data'}", f"--lfads_save_dir={tmp_path / 'run'}", "--device=cpu:0", "--noreport")
-    done = program("--kind=train", *shared, "--preset=auto", "--gen_dim=6", "--max_epochs=3", "--seed=1")
-    assert "a.h5: 20 training + 6 validation trials" in done.stderr
-    assert "chose:" in done.stderr and "co_dim=1" in done.stderr and "gen_dim" not in done.stderr.split("ic_enc_dim")[0]
+    shared = [f"--data_dir={tmp_path / 'data'}", f"--lfads_save_dir={tmp_path / 'run'}", "--device=cpu:0", "--noreport"]
+    own = ["--preset=auto", "--gen_dim=6", "--max_epochs=3", "--seed=1"]
+    assert run_lfads(["--kind=train", *shared, *own]) == 0
+    assert "a.h5: 20 training + 6 validation trials" in caplog.text
+    chose = caplog.text.split("chose:")[1].split("\n")
+    assert any("co_dim=1" in line for line in chose) and not any(" gen_dim" in line for line in chose)
     recorded = run_folder.read(tmp_path / "run").hyperparameters
     assert (recorded["gen_dim"], recorded["max_epochs"], recorded["batch_size"]) == (6, 3, 20)
     assert "batch_size=20" in (tmp_path / "run" / "auto.txt").read_text()
-    # Going on keeps what was chosen then, whatever auto would choose now.
-    again = program("--kind=train", *shared, "--preset=auto", "--max_epochs=4")
-    assert "settings of the model in the run folder stay" in again.stderr
-    assert run_folder.read(tmp_path / "run").hyperparameters["gen_dim"] == 6
     # Inference says what kind of rates these are.
-    inferred = program("--kind=posterior_push_mean", *shared)
+    assert run_lfads(["--kind=posterior_push_mean", *shared]) == 0
     with h5py.File(tmp_path / "run" / "model_runs_a.h5_valid_posterior_push_mean") as f:
         found = dict(f.attrs)
-    assert f"a.h5: Verdict: {found['verdict']}." in inferred.stderr
-    # Four epochs; whatever else is wrong, the rates do not reach the truth.
+    assert f"a.h5: Verdict: {found['verdict']}." in caplog.text
+    # Three epochs; whatever else is wrong, the rates do not reach the truth.
     assert found["held_out_bps"] < found["held_out_bps_ceiling"] and found["held_out_bps_error"] > 0
     assert found["verdict"] != "good" and "bps_read" in found
