@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from lfads_tf2.errors import SettingsError, did_you_mean
+from lfads_tf2.errors import SettingsError, did_you_mean, one_of
 from lfads_tf2.hyperparameters import KINDS, declared, value_problem
 from lfads_tf2.settings import auto
 from lfads_tf2.settings.mapping import IGNORED
@@ -85,8 +85,7 @@ def _preset(name: str) -> dict[str, Any]:
     if name == auto.NAME:
         return {"preset": name}
     if name not in preset_names():
-        known = [auto.NAME, *preset_names()]
-        raise SettingsError([f"--preset must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}"])
+        raise SettingsError([f"--preset must be {one_of([auto.NAME, *preset_names()], name)}"])
     return parse([f"--flagfile={PRESETS / name}.flags"])[0]
 
 

@@ -25,6 +25,7 @@ class TrainingState:
     best_smoothed: float = math.inf
     epochs_since_best: int = 0
     epochs_since_fall: int = 0  # of the learning rate or of the smoothed reconstruction, whichever was later
+    failed: str = ""  # why training gave up; empty as long as it has not
 
     def to_json(self) -> str:
         """One line of JSON."""

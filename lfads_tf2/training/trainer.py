@@ -106,9 +106,11 @@ class Trainer:
         """Trains until the learning rate is below learning_rate_stop, or max_epochs is reached.
 
         Raises:
-            TrainingFailed: the cost stayed NaN or infinite down to the lowest learning rate.
+            TrainingFailed: the cost stayed NaN or infinite down to the lowest learning rate, now or before.
             KeyboardInterrupt: Ctrl-C, after the epoch in progress has ended and been saved.
         """
+        if self.state.failed:
+            raise TrainingFailed(self.state.failed)
         fit_log = FitLog(self.save_dir / f"{self.hp.csv_log}.csv", self.state.epoch)
         board = TensorBoard(self.save_dir / "lfads_log", self.model)
         metrics_log = MetricsLog(self.save_dir / "metrics.csv", self.state.epoch)
@@ -187,13 +189,15 @@ class Trainer:
             "learning rate lowered to %.3g.", self.state.epoch, name, self.state.learning_rate,
         )  # fmt: skip
         if self.state.learning_rate < self.hp.learning_rate_stop:
-            self.save(self.rolling)
-            raise TrainingFailed(
+            self.state.failed = (
                 f"training went to NaN or infinity again and again (first bad: {name}) and the learning rate is now "
                 f"below --learning_rate_stop; the last good weights are saved. Try a lower --cell_clip_value (now "
                 f"{self.hp.cell_clip_value}), --max_grad_norm (now {self.hp.max_grad_norm}) or --learning_rate_init "
-                f"(now {self.hp.learning_rate_init}), and look for extreme values in the data."
+                f"(now {self.hp.learning_rate_init}), with --do_reset_learning_rate to go on from these weights, and "
+                "look for extreme values in the data."
             )
+            self.save(self.rolling)
+            raise TrainingFailed(self.state.failed)
 
     def _name_of(self, index: int) -> str:
         """The original's name of a trained variable, for messages."""
@@ -271,31 +275,38 @@ class Trainer:
         self._valid_finite = finite
 
     def _resume(self, saved: tf.train.Checkpoint) -> None:
-        prefix = checkpoints.for_resume(self.save_dir)
-        if prefix is None:
+        """Goes on from the newest checkpoint that can be read, if there is any."""
+        damaged = []
+        for prefix in checkpoints.for_resume(self.save_dir):
+            try:
+                if checkpoints.is_original(prefix):
+                    raise TrainingFailed(
+                        f"{prefix} was written by the original program, whose optimiser state is not used; start from "
+                        f"it with --model_params_file={prefix} and a new --lfads_save_dir"
+                    )
+                with checkpoints.readable(prefix) as path:
+                    saved.read(path).assert_existing_objects_matched()
+                self.state = TrainingState.from_json(self._state_text.numpy().decode())
+                break
+            except TrainingFailed:
+                raise
+            except AssertionError as error:
+                raise TrainingFailed(
+                    f"the checkpoint {prefix} does not hold all of this model ({checkpoints.why(error)}); train in a "
+                    "new --lfads_save_dir"
+                ) from error
+            except checkpoints.DAMAGED as error:
+                log.warning("The checkpoint %s is damaged (%s).", prefix, checkpoints.why(error))
+                damaged.append(prefix.name)
+        else:
+            if damaged:
+                raise TrainingFailed(
+                    f"every checkpoint in {self.save_dir} is damaged ({', '.join(damaged)}); bring one back, or train "
+                    "in a new --lfads_save_dir (or with --resume=never, which puts the old run aside)"
+                )
             return
-        try:
-            original = checkpoints.is_original(prefix)
-            if not original:
-                saved.read(str(prefix)).assert_existing_objects_matched()
-        except AssertionError as error:
-            raise TrainingFailed(
-                f"the checkpoint {prefix} does not hold all of this model ({str(error)[:200]} ...); train in a new "
-                "--lfads_save_dir"
-            ) from error
-        except checkpoints.DAMAGED as error:
-            raise TrainingFailed(
-                f"the checkpoint {prefix} is damaged ({error}); remove its name from the state file checkpoint or "
-                "checkpoint_lve to go on from the one before, or train in a new --lfads_save_dir"
-            ) from error
-        if original:
-            raise TrainingFailed(
-                f"{prefix} was written by the original program, whose optimiser state is not used; start from it with "
-                f"--model_params_file={prefix} and a new --lfads_save_dir"
-            )
-        self.state = TrainingState.from_json(self._state_text.numpy().decode())
         if self.hp.do_reset_learning_rate:
-            self.state.learning_rate = self.hp.learning_rate_init
+            self.state.learning_rate, self.state.failed = self.hp.learning_rate_init, ""
             self.state.cost_history = []
         log.info("Resuming from %s after epoch %d.", prefix, self.state.epoch)
 
