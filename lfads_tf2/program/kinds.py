@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2 import __version__
+from lfads_tf2.data import unwise
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError
 from lfads_tf2.figures import trials as plots
@@ -44,6 +45,8 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
     spec, data = model_spec(hp, sessions, record, subset_allowed=False), fingerprints(sessions)
+    for sentence in unwise(hp, sessions):
+        log.warning(sentence)
     strategy = replicas.strategy_for(device.num_gpus)
     with _working_in(hp) as folder:
         resumes = resuming.prepare(folder, spec.hyperparameters, record, data)
