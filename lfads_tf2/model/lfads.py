@@ -17,6 +17,7 @@ from lfads_tf2.model.encoder import BidirectionalEncoder
 from lfads_tf2.model.loops import DecoderOutputs
 from lfads_tf2.model.observation import make_observation
 from lfads_tf2.model.priors import make_co_prior, make_ic_prior
+from lfads_tf2.settings.plugins import check_imported
 from lfads_tf2.types import Batch, Masks, ModelSpec, Noise
 
 
@@ -129,7 +130,9 @@ class LFADS(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """The model of such a configuration, with the initial weights of its seed."""
-        return cls(**config | {"spec": ModelSpec.from_dict(config["spec"])})
+        spec = ModelSpec.from_dict(config["spec"])
+        check_imported(spec.hyperparameters)
+        return cls(**config | {"spec": spec})
 
     def get_build_config(self):
         """Nothing: the constructor builds."""

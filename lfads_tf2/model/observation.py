@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from lfads_tf2.model.affine import WeightSeeds, make_read_out, serializable, unseeded
 from lfads_tf2.model.distributions import distribution_class
+from lfads_tf2.settings.plugins import check_imported
 from lfads_tf2.types import ModelSpec
 
 
@@ -75,7 +76,9 @@ class ObservationModel(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         """The layer of such a configuration."""
-        return super().from_config(config | {"spec": ModelSpec.from_dict(config["spec"])})
+        spec = ModelSpec.from_dict(config["spec"])
+        check_imported(spec.hyperparameters)
+        return super().from_config(config | {"spec": spec})
 
 
 @serializable
