@@ -1,7 +1,7 @@
 """Observation models: from the read-out of the factors to rates and log-likelihoods.
 
-Poisson spikes with exponential rates (Pandarinath et al. 2018, Methods) or Gaussian values (Sussillo et al. 2016); the
-original's ``glm``.
+Poisson spikes with exponential rates (Sussillo et al. 2016, section 2.1), Gaussian values as in the original (its
+``glm``), or a distribution.
 """
 
 from __future__ import annotations

@@ -97,10 +97,10 @@ class InputPrior(keras.layers.Layer):
 
 @serializable
 class AutoregressivePrior(InputPrior):
-    """A stationary AR(1) process for each inferred input (the original's ``LearnableAutoRegressive1Prior``).
+    """A stationary AR(1) process for each inferred input (the original's "u_prior_ar1").
 
     φ = exp(−1/τ), noise variance σ_e²; u_0 ~ N(0, σ_e²/(1 − φ²)), u_t ~ N(φ u_{t−1}, σ_e²). Learned: log τ, log σ_e².
-    Pandarinath et al. 2018, Methods, autoregressive prior of the inferred inputs.
+    Pandarinath et al. 2018, Methods, autoregressive prior.
 
     Args:
         units: inferred inputs.
