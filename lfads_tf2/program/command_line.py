@@ -34,11 +34,13 @@ class Command(NamedTuple):
 
 _KINDS = "program.kinds_command:run"
 COMMANDS = {
+    "import": Command("cut a lab's own file into trials for LFADS", "recordings.command:main"),
     "train": Command("train a model on the sessions of a data folder", _KINDS, "train"),
     "infer": Command("average posterior samples: the rates of every trial", _KINDS, "posterior_sample_and_average"),
     "push-mean": Command("push posterior means through the model: faster, less exact", _KINDS, "posterior_push_mean"),
     "sample": Command("draw trials from the prior", _KINDS, "prior_sample"),
     "export-params": Command("write every weight under the original program's name", _KINDS, "write_model_params"),
+    "export": Command("write rates and factors into NWB, NLB, npz or csv files", "program.export_command:main"),
     "auto": Command("AutoLFADS: search hyperparameters while a population trains", "autolfads.__main__:main"),
     "runs": Command("run or list the prepared runs of a run collection", "run_manager.__main__:main"),
     "evaluate": Command("score results as the Neural Latents Benchmark does", "program.evaluate_command:main"),

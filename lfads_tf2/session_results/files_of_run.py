@@ -38,6 +38,11 @@ def sessions_with_results(output: Path) -> list[str]:
     return sorted(found)
 
 
+def has_results(run: Path) -> bool:
+    """Whether ``results_folder`` would find results."""
+    return any(sessions_with_results(place) for place in (run, *(run / name for name in INSIDE)))
+
+
 def results_folder(run: Path) -> Path:
     """The folder of the result files of a run, which may be given as the folder around it.
 

@@ -18,6 +18,12 @@ from lfads_tf2.session_results.trial_order import HALVES, TrialOrder
 from lfads_tf2.settings import run_folder
 
 
+class UnknownSession(ResultsError, KeyError):
+    """A session that a run has no results of."""
+
+    __str__ = Exception.__str__
+
+
 class RunResults(Mapping):
     """Results of a run by session, under the sessions' names with or without ``.h5``.
 
@@ -31,7 +37,7 @@ class RunResults(Mapping):
         for known in (name, f"{name}.h5"):
             if known in self._sessions:
                 return self._sessions[known]
-        raise KeyError(f"{self.folder} has no results of a session {name!r}; it has {', '.join(self._sessions)}")
+        raise UnknownSession(f"{self.folder} has no results of a session {name!r}; it has {', '.join(self._sessions)}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sessions)
