@@ -9,6 +9,7 @@ import numpy as np
 
 from lfads_tf2.recordings.python_objects import continuous, cut_already, is_trials, spikes_by_unit
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.variables import load_file
 
 # Names under which counts, flat spike times and their units usually stand.
 COUNTS = ("counts", "spikes", "spike_counts", "binned", "data", "Y", "y")
@@ -74,15 +75,6 @@ def _content(path: Path) -> tuple[dict[str, Any], str]:
             return {"array": np.load(path, allow_pickle=False)}, "npy"
         except (OSError, ValueError, EOFError) as error:
             raise RecordingError(f"{path} cannot be read ({error}); store a plain array with np.save") from None
-    from lfads_tf2.run_manager.loading import LoadError, load_file
-
-    try:
-        content = load_file(path)
-    except LoadError as error:
-        raise RecordingError(str(error)) from error
-    except Exception as error:  # whatever the libraries make of a damaged file
-        raise RecordingError(
-            f"{path} cannot be read ({type(error).__name__}: {error!s:.200}); copy it again"
-        ) from error
+    content = load_file(path)
     kind = {".npz": "npz", ".mat": "mat"}.get(path.suffix.lower(), "hdf5")
     return content, kind

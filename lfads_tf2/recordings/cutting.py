@@ -11,7 +11,7 @@ from lfads_tf2.recordings import binning, windows
 from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.halves import NEITHER, halves, overlapping
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
-from lfads_tf2.recordings.trials import CutOptions, CutTrials
+from lfads_tf2.recordings.trials import CutOptions, CutTrials, first_of
 from lfads_tf2.recordings.unit_selection import Dropped, select_units
 from lfads_tf2.recordings.windows import Windows
 from lfads_tf2.recordings.writing import write
@@ -208,9 +208,9 @@ def doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list
                 f"only {inside:.0f} of {total} spikes lie in the windows; are all times in seconds, of one clock?"
             )
         last = max(times[-1] for times in recording.spike_times if len(times))
-        after = int((found.start_s >= last).sum())
-        if after:
-            notes.append(f"{after} trials begin after the last spike ({last:.6g} s)")
+        after = found.index[found.start_s >= last]
+        if len(after):
+            notes.append(f"{len(after)} trials begin after the last spike ({last:.6g} s): {first_of(after)}")
         active = int((np.nansum(counts, axis=(1, 2)) > 0).sum())
         if active < 0.5 * len(counts):
             notes.append(f"only {active} of {len(counts)} trials have spikes; are spike times relative to their trial?")
