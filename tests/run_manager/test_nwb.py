@@ -156,7 +156,7 @@ REFUSED = {
     "an offset beyond the trial": (
         GOOD,
         {"offset_ms": 2000.0},
-        r"trial \d has no bin of 10 ms 2000 ms after start_time",
+        "has no bin of 10 ms 2000 ms after start_time",
     ),
     "no length": (GOOD, {"length_ms": 0.0}, "length_ms must be at least one bin of 10 ms, got 0"),
     "no width": (GOOD, {"bin_ms": 0.0}, "bin_ms must be above 0"),
