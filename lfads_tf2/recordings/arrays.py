@@ -73,8 +73,8 @@ def _content(path: Path) -> tuple[dict[str, Any], str]:
     if path.suffix.lower() == ".npy":
         try:
             return {"array": np.load(path, allow_pickle=False)}, "npy"
-        except (OSError, ValueError, EOFError) as error:
-            raise RecordingError(f"{path} cannot be read ({error}); store a plain array with np.save") from None
+        except Exception as error:  # whatever NumPy makes of a damaged file
+            raise RecordingError(f"{path} cannot be read ({error!s:.200}); store a plain array with np.save") from None
     content = load_file(path)
     kind = {".npz": "npz", ".mat": "mat"}.get(path.suffix.lower(), "hdf5")
     return content, kind

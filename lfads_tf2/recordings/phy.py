@@ -56,7 +56,7 @@ def read(folder: Path, groups: Sequence[str] = ()) -> RecordingData:
 def _array(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # whatever NumPy makes of a damaged file
         raise RecordingError(f"{path} is not there or not readable ({error}); give the folder that phy opens") from None
 
 
@@ -69,9 +69,13 @@ def _sample_rate(path: Path) -> float:
             f"{path}: cannot be read ({error.strerror}); it says how many samples a second has"
         ) from None
     found = re.search(r"^\s*sample_rate\s*=\s*([0-9.eE+]+)", text, re.MULTILINE)
-    if found is None or not float(found[1]) > 0:
+    try:
+        rate = float(found[1]) if found else 0.0
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
         raise RecordingError(f"{path}: no line sample_rate = NUMBER; write the sorter's samples a second there")
-    return float(found[1])
+    return rate
 
 
 def _labels(folder: Path) -> dict[int, dict[str, str]]:

@@ -12,6 +12,9 @@ import numpy as np
 
 from lfads_tf2.errors import LFADSError, did_you_mean
 
+# Four months; what lies beyond are samples or milliseconds.
+LONGEST_S = 1e7
+
 
 class RecordingError(LFADSError, ValueError):
     """A recording that cannot be read or cut; the message says why and what to do."""
@@ -86,6 +89,7 @@ class RecordingData:
         problem = (
             "NaN or infinite spike times" if not np.isfinite(times).all()
             else "negative spike times" if (times < 0).any()
+            else f"a spike at {times[-1]:.3g} s, which no session lasts" if len(times) and times[-1] > LONGEST_S
             else "spike times that do not rise; sort them" if (np.diff(times) < 0).any()
             else ""
         )  # fmt: skip

@@ -10,6 +10,9 @@ from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table
 from lfads_tf2.recordings.unit_selection import Dropped
 
+# More windows than that are not a recording's.
+WINDOWS_A_SPIKE = 100
+
 
 @dataclasses.dataclass
 class Windows:
@@ -40,6 +43,12 @@ def chopped(recording: RecordingData, length_ms: float, overlap_ms: float, bin_s
         raise RecordingError(f"--overlap must be from 0 to less than --chop, got {overlap_ms:g} and {length_ms:g} ms")
     if total < bins:
         raise RecordingError(f"{recording.name} lasts {stop - start:.3g} s, less than a window of {length_ms:g} ms")
+    if recording.spike_times is not None and total / (bins - overlap) > WINDOWS_A_SPIKE * sum(
+        map(len, recording.spike_times)
+    ):
+        raise RecordingError(
+            f"{recording.name}: nearly all windows of {stop - start:.3g} s would be empty; are all times in seconds?"
+        )
     firsts = list(range(0, total - bins + 1, bins - overlap))
     if firsts[-1] != total - bins:
         firsts.append(total - bins)
