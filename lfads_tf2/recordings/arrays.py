@@ -50,7 +50,7 @@ def read(path: Path, key: str, axes: str, bin_ms: float | None) -> RecordingData
             key = next(iter(content))
     if key not in content:
         raise RecordingError(f"{path} has no {key!r}; it holds {', '.join(content)}")
-    value = content[key]
+    value = _structs(content[key])
     if is_trials(value):
         return _of_kind(cut_already(value, axes or "time,units", bin_ms, str(path)), kind)
     if isinstance(value, dict):
@@ -61,6 +61,17 @@ def read(path: Path, key: str, axes: str, bin_ms: float | None) -> RecordingData
     if value.ndim == 1 and value.dtype.kind in "fiu" and not axes:
         raise RecordingError(f"{path}: {key} is one row of {len(value)} numbers; counts of several units are needed")
     return _of_kind(continuous(value, axes, bin_ms, str(path)), kind)
+
+
+def _structs(value: Any) -> Any:
+    """A struct array, which version 7.3 of MATLAB stores field by field, as a list of structs."""
+    if not isinstance(value, dict) or not value or not all(isinstance(part, list) for part in value.values()):
+        return value
+    number = len(next(iter(value.values())))
+    if any(len(part) != number for part in value.values()):
+        return value
+    structs = [{name: part[n] for name, part in value.items()} for n in range(number)]
+    return structs if is_trials(structs) else value
 
 
 def _of_kind(recording: RecordingData, kind: str) -> RecordingData:
