@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from lfads_tf2.training.scalars import TRUTH_R2
+from lfads_tf2.training.scalars import RARE
 
 
 class TensorBoard:
@@ -25,7 +25,7 @@ class TensorBoard:
             for name, values in self.model.co_prior.learned().items():
                 scalars |= {f"{name}/{index}": value for index, value in enumerate(values)}
         # What is there now and then only, and settings, which hardly ever change, stay out of the compiled call.
-        rare = {name: scalars.pop(name) for name in [*scalars] if name == TRUTH_R2 or name.startswith("hp/")}
+        rare = {name: scalars.pop(name) for name in [*scalars] if name in RARE or name.startswith("hp/")}
         if list(scalars) != self._names:
             self._names, self._write = list(scalars), tf.function(self._write_all)
         self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(row["step"], tf.int64))
