@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ class Trainer:
         show_progress: draw a progress bar.
         jit_compile: compile the training step with XLA.
         strategy: shares each batch between devices; the model must have been made in its scope.
+        callbacks: each is called after every epoch with that epoch's row of metrics.csv, a number by name.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Trainer:
         show_progress: bool = True,
         jit_compile: bool = False,
         strategy: tf.distribute.Strategy | None = None,
+        callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
     ):
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
@@ -87,7 +90,7 @@ class Trainer:
                 (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
             )
         )
-        self.show_progress = show_progress
+        self.show_progress, self.callbacks = show_progress, callbacks
         self._resume(saved)
         self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
         self._good_weights = self._snapshot()
@@ -117,6 +120,8 @@ class Trainer:
                 valid = self._validate()
                 row = self._figures(result, valid)
                 metrics_log.append(row)
+                for callback in self.callbacks:
+                    callback(dict(row))
                 line = self._end_epoch(result, valid, fit_log)
                 board.write(row)
                 progress.update(self.state, line)
