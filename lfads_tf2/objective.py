@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lfads_tf2.hyperparameters import augmentation_names
 from lfads_tf2.model.lfads import LFADS, Outputs
-from lfads_tf2.model.priors import kl_inferred_inputs, kl_initial_condition, kl_to_student_t
+from lfads_tf2.model.priors import kl_inferred_inputs
 from lfads_tf2.types import Batch, Dials, ModelSpec
 
 # What a cost is counted in, by recon_reduce.
@@ -97,28 +97,11 @@ def trial_terms(model: LFADS, batch: Batch, outputs: Outputs, co_sample) -> Tria
     kl_ic = kl_co = tf.zeros_like(log_likelihood)
     encoding = outputs.encoding
     if encoding.post_g0_mean is not None and outputs.prior_g0_mean is not None:
-        kl_ic = _kl_ic(model, outputs)
+        kl_ic = model.ic_prior.kl(encoding.post_g0_mean, encoding.post_g0_logvar)
     if co_sample is not None and model.co_prior is not None:
-        kl_co = _kl_co(model.co_prior, co_sample, outputs.decoded)
+        kl_co = kl_inferred_inputs(model.co_prior, co_sample, outputs.decoded.co_mean, outputs.decoded.co_logvar)
     apart = {name: _apart(name, model.spec, batch, unweighted) for name in scored_apart(model.spec)}
     return TrialTerms(log_likelihood, kl_ic, kl_co, **apart)
-
-
-def _kl_ic(model: LFADS, outputs: Outputs):
-    """KL of the initial conditions' posterior to their prior, B nats."""
-    hp, posterior = model.spec.hyperparameters, (outputs.encoding.post_g0_mean, outputs.encoding.post_g0_logvar)
-    if hp.ic_prior == "student_t":
-        scale = tf.exp(0.5 * outputs.prior_g0_logvar)
-        return tf.reduce_sum(kl_to_student_t(*posterior, hp.ic_prior_df, outputs.prior_g0_mean, scale), axis=-1)
-    return kl_initial_condition(*posterior, outputs.prior_g0_mean, outputs.prior_g0_logvar)
-
-
-def _kl_co(prior, sample, decoded):
-    """KL of the inferred inputs' posterior to their prior, B nats: exact where the prior can, else at the sample."""
-    if not hasattr(prior, "kl"):
-        return kl_inferred_inputs(prior, sample, decoded.co_mean, decoded.co_logvar)
-    kl = prior.kl(decoded.co_mean, decoded.co_logvar)
-    return tf.reduce_sum(kl, axis=[0, 2]) if len(kl.shape) == 3 else kl
 
 
 def _apart(name: str, spec: ModelSpec, batch: Batch, log_prob):
@@ -169,9 +152,9 @@ def scaled_by(scale, value):
 
 def l2_cost(model: LFADS, dials: Dials):
     """Σ ½ scale ‖v‖² / Σ numel(v) over the recurrent matrices and biases of the regularised cells; 0 if none is."""
-    sets = [(dials.l2_gen_scale, [v.value for v in model.generator.cell.regularised])]
+    sets = [(dials.l2_gen_scale, model.generator.cell.regularised)]
     if model.has_controller:
-        sets.append((dials.l2_con_scale, [v.value for v in model.controller.cell.regularised]))
+        sets.append((dials.l2_con_scale, model.controller.cell.regularised))
     # The denominator counts both cells whatever their scale, as in the original; encoders have one of their own each.
     cost = _penalty(sets)
     if model.spec.hyperparameters.ic_dim and not is_off(dials.l2_ic_enc_scale):
@@ -194,8 +177,7 @@ def _penalty(sets):
 
 def weights_cost(model: LFADS, dials: Dials):
     """What the weights cost, before the ramp: ``l2_cost``, and what the observation model asks for."""
-    cost = l2_cost(model, dials)
-    return cost + model.observation.penalty() if hasattr(model.observation, "penalty") else cost
+    return l2_cost(model, dials) + model.observation.penalty()
 
 
 def correlation_cost(model: LFADS, outputs: Outputs, dials: Dials):

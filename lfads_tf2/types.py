@@ -77,6 +77,16 @@ class ModelSpec:
     separate_target: bool = False  # the data hold a target beside what the encoders read
     partly_observed: bool = False  # some entries of the target are NaN
 
+    def as_dict(self) -> dict:
+        """Numbers, text, lists and dicts alone, of which ``from_dict`` makes an equal one."""
+        return dataclasses.asdict(self) | {"sessions": [dataclasses.asdict(session) for session in self.sessions]}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> ModelSpec:
+        """The inverse of ``as_dict``."""
+        sessions = tuple(SessionShape(**session) for session in values["sessions"])
+        return cls(**values | {"hyperparameters": HyperParameters(**values["hyperparameters"]), "sessions": sessions})
+
     @property
     def first_bin(self) -> int:
         """Bins before the decoder's first, which serve the initial condition only (ic_enc_seq_len)."""

@@ -1,62 +1,94 @@
-"""Encoders: a forward and a reverse GRU over the data, for the initial condition and for the controller's input."""
+"""Encoders: a forward and a reverse GRU over the data, for the initial condition and for the controller's input.
+
+Pandarinath et al. 2018, Methods, "encoder"; the original's ``ic_enc`` and ``ci_enc``.
+"""
 
 from __future__ import annotations
 
 import keras
 import tensorflow as tf
 
-from lfads_tf2.model.affine import Linear, WeightInit, project
-from lfads_tf2.model.scans import gru_scan
+from lfads_tf2.model.affine import serializable, unseeded
+from lfads_tf2.model.cells import ClippedGRUCell
 
 
+@serializable
 class Encoder(keras.layers.Layer):
     """A GRU over the data in one direction, with a learned initial state.
 
-    One matrix acts on [input, state] for the gates and one for the candidate, input rows first.
+    Args:
+        units: size of the state.
+        clip, scale, seeds: of the cell.
+        reverse: from the last bin to the first.
+        native, save_for_gradient: as ``gru_scan`` has them.
     """
 
-    def __init__(self, inputs: int, units: int, scale: float, scan: dict, init: WeightInit, **kwargs):
-        """``scan``: keyword arguments of ``gru_scan``."""
+    def __init__(
+        self, units: int, clip: float = 5.0, scale: float = 1.0, reverse: bool = False, native: bool = False,
+        save_for_gradient: bool = True, seeds: list[int] | None = None, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
-        self.num_inputs, self.scan = inputs, scan
-        self.gates = Linear(inputs + units, 2 * units, init, scale=scale, name="gates")
-        self.candidate = Linear(inputs + units, units, init, name="candidate")
-        self.initial_state = self.add_weight(shape=(1, units), initializer="zeros", name="initial_state")
-        self.built = True
+        self.options = {"reverse": reverse, "native": native, "save_for_gradient": save_for_gradient}
+        self.cell = ClippedGRUCell(units, clip, scale, seeds, name="cell")
+        # Checkpoints know the cell's maps under these names.
+        self.gates, self.candidate = self.cell.gates, self.cell.candidate
+
+    def build(self, input_shape):
+        """Weights for inputs of this many last-axis entries."""
+        self.cell.build(input_shape)
+        shape = (1, self.cell.state_size)
+        self.initial_state = self.add_weight(shape=shape, initializer="zeros", name="initial_state")
 
     @property
     def regularised(self):
-        """What the L2 penalty covers: the recurrent rows and the biases."""
-        rows = [linear.kernel.value[self.num_inputs :] for linear in (self.gates, self.candidate)]
-        return [*rows, self.gates.bias.value, self.candidate.bias.value]
+        """What the L2 penalty covers."""
+        return self.cell.regularised
 
     def call(self, x):
         """T x B x inputs -> T x B x units, indexed by data time."""
-        weights = []
-        for linear in (self.gates, self.candidate):
-            kernel = tf.convert_to_tensor(linear.kernel)
-            from_input, from_state = kernel[: self.num_inputs], kernel[self.num_inputs :]
-            weights.append((project(x, from_input, linear.bias), from_state))
-        (x_gates, w_gates), (x_candidate, w_candidate) = weights
         start = tf.tile(tf.convert_to_tensor(self.initial_state), [tf.shape(x)[1], 1])
-        return gru_scan(x_gates, x_candidate, start, w_gates, w_candidate, **self.scan)
+        return self.cell.scan(x, start, **self.options)
+
+    def compute_output_shape(self, input_shape):
+        """For summaries."""
+        return (*input_shape[:-1], self.cell.state_size)
 
 
+@serializable
 class BidirectionalEncoder(keras.layers.Layer):
-    """A forward and, unless ``causal``, a reverse encoder with weights of their own."""
+    """A forward and, unless ``causal``, a reverse encoder with weights of their own; arguments as in ``Encoder``.
 
-    def __init__(self, inputs: int, units: int, scale: float, scan: dict, init: WeightInit, causal=False, **kwargs):
+    ``seeds``: those of the forward cell, then those of the reverse one.
+    """
+
+    def __init__(
+        self, units: int, clip: float = 5.0, scale: float = 1.0, causal: bool = False, native: bool = False,
+        save_for_gradient: bool = True, seeds: list[int] | None = None, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
-        self.forward = Encoder(inputs, units, scale, scan, init, name="forward")
-        self.reverse = None
-        if not causal:
-            self.reverse = Encoder(inputs, units, scale, scan | {"reverse": True}, init, name="reverse")
-        self.built = True
+        seeds = unseeded(seeds, 4)
+
+        def encoder(reverse, seeds):
+            name = "reverse" if reverse else "forward"
+            return Encoder(units, clip, scale, reverse, native, save_for_gradient, seeds, name=name)
+
+        self.forward = encoder(False, seeds[:2])
+        self.reverse = None if causal else encoder(True, seeds[2:])
+
+    @property
+    def directions(self) -> list[Encoder]:
+        """The encoders that there are, forward first."""
+        return [self.forward] if self.reverse is None else [self.forward, self.reverse]
+
+    def build(self, input_shape):
+        """Weights for inputs of this many last-axis entries."""
+        for encoder in self.directions:
+            encoder.build(input_shape)
 
     @property
     def regularised(self):
         """What the L2 penalty covers in both directions."""
-        return [tensor for layer in (self.forward, self.reverse) if layer is not None for tensor in layer.regularised]
+        return [tensor for encoder in self.directions for tensor in encoder.regularised]
 
     def call(self, x):
         """T x B x inputs -> (forward states, reverse states or None), each T x B x units."""

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from lfads_tf2.model.affine import Linear, WeightInit, make_read_in, project
-from lfads_tf2.model.decoder import Controller, Generator
+from lfads_tf2.model.affine import Linear, WeightSeeds, has_read_in, make_read_in, serializable
+from lfads_tf2.model.decoder import Controller, Generator, controlled_scan
 from lfads_tf2.model.encoder import BidirectionalEncoder
-from lfads_tf2.model.gamma import make_observation
-from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs
-from lfads_tf2.model.priors import InitialConditionPrior, make_co_prior, normal_to_student_t
-from lfads_tf2.model.scans import decoder_scan
+from lfads_tf2.model.loops import DecoderOutputs
+from lfads_tf2.model.observation import make_observation
+from lfads_tf2.model.priors import make_co_prior, make_ic_prior
 from lfads_tf2.types import Batch, Masks, ModelSpec, Noise
 
 
@@ -48,8 +47,9 @@ class Outputs(NamedTuple):
     parameters: tf.Tensor  # T x B x (D x parameters a channel), read-out: log-rates, or means and log-variances
 
 
+@serializable
 class LFADS(keras.Model):
-    """Latent Factor Analysis via Dynamical Systems.
+    """Latent Factor Analysis via Dynamical Systems (Sussillo et al. 2016; Pandarinath et al. 2018).
 
     Args:
         spec: hyperparameters with the number of bins and the sessions' channels.
@@ -60,40 +60,79 @@ class LFADS(keras.Model):
 
     def __init__(self, spec: ModelSpec, seed: int = 0, native: bool = False, for_training: bool = True, **kwargs):
         super().__init__(**kwargs)
-        hp, init = spec.hyperparameters, WeightInit(seed)
-        self.spec = spec
-        self.causal, self.has_controller = hp.do_causal_controller, hp.co_dim > 0
+        hp, seeds = spec.hyperparameters, WeightSeeds(seed)
+        self.spec, self.seed = spec, seed
+        self.has_controller = hp.co_dim > 0
         self.encodes_ext_input = hp.ext_input_dim > 0 and not hp.inject_ext_input_to_gen
         self.injects_ext_input = hp.ext_input_dim > 0 and hp.inject_ext_input_to_gen
         self.first_bin = spec.first_bin
         self.num_ic_steps = self.first_bin or min(hp.num_steps_for_gen_ic, spec.data_steps)
-        self.read_in = make_read_in(spec, init)
-        width = spec.max_encoded if self.read_in is None else hp.factors_dim
-        width += hp.ext_input_dim if self.encodes_ext_input else 0
-        self.scan_options = {"clip": hp.cell_clip_value, "native": native, "save_for_gradient": for_training}
-        scale = hp.cell_weight_scale
+        self.scan_options = {"native": native, "save_for_gradient": for_training}
+        self.read_in = make_read_in(spec, seeds.take(len(spec.sessions))) if has_read_in(spec) else None
+        clip, scale = hp.cell_clip_value, hp.cell_weight_scale
         if hp.ic_dim > 0:
             self.ic_encoder = BidirectionalEncoder(
-                width, hp.ic_enc_dim, scale, self.scan_options, init, name="ic_encoder"
+                hp.ic_enc_dim, clip, scale, **self.scan_options, seeds=seeds.take(4), name="ic_encoder"
             )
-            self.post_g0_mean = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_mean")
-            self.post_g0_logvar = Linear(2 * hp.ic_enc_dim, hp.ic_dim, init, name="post_g0_logvar")
-            self.ic_prior = None if hp.ic_prior == "none" else InitialConditionPrior(hp, name="prior_g0")
-        generator_inputs = hp.co_dim + (hp.ext_input_dim if self.injects_ext_input else 0)
+            self.post_g0_mean = Linear(hp.ic_dim, *seeds.take(1), name="post_g0_mean")
+            self.post_g0_logvar = Linear(hp.ic_dim, *seeds.take(1), name="post_g0_logvar")
+            self.ic_prior = make_ic_prior(hp)
         if self.has_controller:
+            causal = hp.do_causal_controller
             self.ci_encoder = BidirectionalEncoder(
-                width, hp.ci_enc_dim, scale, self.scan_options, init, causal=self.causal, name="ci_encoder"
-            )
-            feedback = 0
-            if hp.do_feed_factors_to_controller:
-                rates = hp.feedback_factors_or_rates == "rates"
-                feedback = spec.max_channels if rates else hp.factors_dim
-            self.num_encoded = hp.ci_enc_dim * (1 if self.causal else 2)
-            self.controller = Controller(self.num_encoded + feedback, hp, init, name="controller")
+                hp.ci_enc_dim, clip, scale, causal, **self.scan_options, seeds=seeds.take(2 if causal else 4),
+                name="ci_encoder",
+            )  # fmt: skip
+            num_encoded = hp.ci_enc_dim * len(self.ci_encoder.directions)
+            self.controller = Controller(
+                hp.con_dim, hp.co_dim, num_encoded, clip, scale, seeds.take(6), name="controller"
+            )  # fmt: skip
             self.co_prior = make_co_prior(hp)
-        self.generator = Generator(generator_inputs, hp, self.scan_options, init, name="generator")
-        self.observation = make_observation(spec, init, name="observation")
-        self.built = True
+        sizes = (hp.gen_dim, hp.ic_dim, self.has_controller or self.injects_ext_input)
+        self.generator = Generator(
+            hp.gen_dim, hp.factors_dim, *sizes[1:], clip, hp.gen_cell_input_weight_scale, hp.gen_cell_rec_weight_scale,
+            **self.scan_options, seeds=seeds.take(Generator.num_matrices(*sizes)), name="generator",
+        )  # fmt: skip
+        self.observation = make_observation(spec, seeds, name="observation")
+        self.build()
+
+    def build(self, input_shape=None):
+        """All weights; the spec has every width."""
+        spec, hp = self.spec, self.spec.hyperparameters
+        width = spec.max_encoded if self.read_in is None else hp.factors_dim
+        encoded = (None, None, width + (hp.ext_input_dim if self.encodes_ext_input else 0))
+        shapes = {}
+        if self.read_in is not None:
+            shapes[self.read_in] = (None, None, spec.max_encoded)
+        if hp.ic_dim > 0:
+            code = (None, 2 * hp.ic_enc_dim)
+            shapes |= {self.ic_encoder: encoded, self.post_g0_mean: code, self.post_g0_logvar: code}
+            shapes |= {} if self.ic_prior is None else {self.ic_prior: ()}
+        if self.has_controller:
+            fed_back = 0
+            if hp.do_feed_factors_to_controller:
+                fed_back = spec.max_channels if hp.feedback_factors_or_rates == "rates" else hp.factors_dim
+            shapes |= {self.ci_encoder: encoded, self.controller: (None, self.controller.num_encoded + fed_back)}
+            shapes |= {} if self.co_prior is None else {self.co_prior: ()}
+        inputs = hp.co_dim + (hp.ext_input_dim if self.injects_ext_input else 0)
+        shapes |= {self.generator: (None, None, inputs), self.observation: (None, None, hp.factors_dim)}
+        for layer, shape in shapes.items():
+            # A user's prior may have made its weights already.
+            if not layer.built:
+                layer.build(shape)
+
+    def get_config(self):
+        """The constructor's arguments in plain values."""
+        options = {"native": self.scan_options["native"], "for_training": self.scan_options["save_for_gradient"]}
+        return {"name": self.name, "spec": self.spec.as_dict(), "seed": self.seed, **options}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """The model of such a configuration, with the initial weights of its seed."""
+        return cls(**config | {"spec": ModelSpec.from_dict(config["spec"])})
+
+    def get_build_config(self):
+        """Nothing: the constructor builds."""
 
     def encode(self, batch: Batch, masks: Masks = Masks()) -> Encoding:  # noqa: B008
         """Encoders and the posterior of the initial condition."""
@@ -118,16 +157,11 @@ class LFADS(keras.Model):
         encoding = Encoding(
             ic_forward, ic_reverse, ci_forward, ci_reverse, mean, logvar, ext_input, None, None, tf.shape(x)[1]
         )
-        return self._for_controller(encoding, masks) if self.has_controller else encoding
-
-    def _for_controller(self, encoding: Encoding, masks: Masks) -> Encoding:
-        """Adds the encoded part of the controller's pre-activations: all bins in one product, once a trial."""
-        cell, code = self.controller.cell, self.controller_code(encoding)
-        code = code if masks.con_code is None else code * masks.con_code
-        gates, candidate = (
-            project(code, kernel[: self.num_encoded], bias)
-            for kernel, bias in zip(cell.input_kernels(), cell.biases(), strict=True)
-        )
+        if not self.has_controller:
+            return encoding
+        # The encoded part of the controller's pre-activations: all bins in one product, once a trial.
+        code = self.controller_code(encoding)
+        gates, candidate = self.controller.encoded_parts(code if masks.con_code is None else code * masks.con_code)
         return encoding._replace(con_x_gates=gates, con_x_candidate=candidate)
 
     def controller_code(self, encoding: Encoding):
@@ -138,7 +172,7 @@ class LFADS(keras.Model):
         lag, encoded = self.spec.hyperparameters.controller_input_lag, self.spec.data_steps - self.first_bin
         beyond = self.spec.num_steps - encoded
         shifted = [tf.pad(encoding.ci_forward[: encoded - lag], [[lag, beyond], [0, 0], [0, 0]])]
-        if not self.causal:
+        if encoding.ci_reverse is not None:
             shifted.append(tf.pad(encoding.ci_reverse[lag:], [[0, lag + beyond], [0, 0], [0, 0]]))
         return tf.concat(shifted, axis=-1)
 
@@ -153,10 +187,14 @@ class LFADS(keras.Model):
             code = encoding.post_g0_mean + tf.exp(0.5 * encoding.post_g0_logvar) * noise.g0
         gen_ics = self.generator.initial_states(code, num_trials)
         if self.has_controller:
-            decoded = self._controlled_scan(encoding, session, noise, masks, gen_ics)
+            ext_input = encoding.ext_input if self.injects_ext_input else None
+            decoded = controlled_scan(
+                self.controller, self.generator, (encoding.con_x_gates, encoding.con_x_candidate), ext_input, noise.co,
+                masks, gen_ics, self._rate_feedback(session),
+            )  # fmt: skip
         else:
             inputs = self._generator_inputs(None, encoding.ext_input, num_trials)
-            decoded = self.generator.scan(inputs, gen_ics, masks.gen_out)
+            decoded = DecoderOutputs(None, None, None, None, *self.generator(inputs, gen_ics, masks.gen_out))
         parameters = self.observation(decoded.factors, session)
         return Outputs(encoding, prior_mean, prior_logvar, code, gen_ics, decoded, parameters)
 
@@ -171,13 +209,12 @@ class LFADS(keras.Model):
         code = mean = logvar = u = None
         if hp.ic_dim > 0:
             mean, logvar = self.ic_prior(num_trials)
-            if hp.ic_prior == "student_t":
-                g0_noise = normal_to_student_t(g0_noise, hp.ic_prior_df)
-            code = mean + tf.exp(0.5 * logvar) * g0_noise
+            code = self.ic_prior.sample(g0_noise)
         if self.has_controller:
             u = self.co_prior.sample(co_noise)
         gen_ics = self.generator.initial_states(code, num_trials)
-        decoded = self.generator.scan(self._generator_inputs(u, ext_input, num_trials), gen_ics, None)._replace(u=u)
+        decoded = self.generator(self._generator_inputs(u, ext_input, num_trials), gen_ics)
+        decoded = DecoderOutputs(None, None, None, u, *decoded)
         parameters = self.observation(decoded.factors, session)
         return Outputs(None, mean, logvar, code, gen_ics, decoded, parameters)
 
@@ -185,44 +222,6 @@ class LFADS(keras.Model):
         """[u, injected external inputs], T x B x inputs, whichever exist."""
         parts = ([] if u is None else [u]) + ([ext_input] if self.injects_ext_input else [])
         return tf.concat(parts, axis=-1) if parts else tf.zeros([self.spec.num_steps, num_trials, 0])
-
-    def _controlled_scan(self, encoding, session, noise, masks, gen_ics) -> DecoderOutputs:
-        hp, controller, cell = self.spec.hyperparameters, self.controller, self.generator.cell
-        for_gates, for_candidate = controller.cell.input_kernels()
-        split = self.num_encoded
-        feeds_back = hp.do_feed_factors_to_controller
-        gen_x_gates, gen_x_candidate = (bias[None] for bias in cell.biases())
-        u_gates, u_candidate = cell.input_kernels()
-        if self.injects_ext_input:
-            gen_x_gates = project(encoding.ext_input, u_gates[hp.co_dim :], gen_x_gates)
-            gen_x_candidate = project(encoding.ext_input, u_candidate[hp.co_dim :], gen_x_candidate)
-        con_w_gates, con_w_candidate = controller.cell.recurrent_kernels()
-        gen_w_gates, gen_w_candidate = cell.recurrent_kernels()
-        inputs = DecoderInputs(
-            con_x_gates=encoding.con_x_gates,
-            con_x_candidate=encoding.con_x_candidate,
-            con_h0=tf.tile(tf.convert_to_tensor(controller.initial_state), [encoding.num_trials, 1]),
-            con_w_gates=con_w_gates,
-            con_w_candidate=con_w_candidate,
-            fb_w_gates=for_gates[split:] if feeds_back else None,
-            fb_w_candidate=for_candidate[split:] if feeds_back else None,
-            fb_mask=masks.feedback,
-            w_mean=tf.convert_to_tensor(controller.mean.kernel),
-            b_mean=tf.convert_to_tensor(controller.mean.bias),
-            w_logvar=tf.convert_to_tensor(controller.logvar.kernel),
-            b_logvar=tf.convert_to_tensor(controller.logvar.bias),
-            noise=noise.co,
-            gen_x_gates=gen_x_gates,
-            gen_x_candidate=gen_x_candidate,
-            gen_u_w_gates=u_gates[: hp.co_dim],
-            gen_u_w_candidate=u_candidate[: hp.co_dim],
-            gen_h0=gen_ics,
-            gen_w_gates=gen_w_gates,
-            gen_w_candidate=gen_w_candidate,
-            gen_mask=masks.gen_out,
-            fac_w=self.generator.factor_map.normalised(),
-        )
-        return decoder_scan(inputs, feedback=self._rate_feedback(session), **self.scan_options)
 
     def _rate_feedback(self, session):
         """Previous factors -> previous rates, for a controller that reads rates; else None."""

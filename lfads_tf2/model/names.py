@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lfads_tf2.model.affine import SessionLinear
-from lfads_tf2.model.decoder import RecurrentCell
+from lfads_tf2.model.cells import GenGRUCell
 from lfads_tf2.model.encoder import BidirectionalEncoder
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.priors import AutoregressivePrior
@@ -61,14 +61,14 @@ def _encoder(kind: str, layer: BidirectionalEncoder) -> dict[str, NamedWeight]:
         if encoder is not None:
             prefix = f"{kind}_enc_{direction}"
             named[f"{prefix}/{kind}_enc_t0_{direction}"] = NamedWeight(encoder.initial_state)
-            named |= _linear(f"{prefix}/GRU/Gates/xh_2_ru", encoder.gates)
-            named |= _linear(f"{prefix}/GRU/Candidate/xrh_2_c", encoder.candidate)
+            named |= _linear(f"{prefix}/GRU/Gates/xh_2_ru", encoder.cell.gates)
+            named |= _linear(f"{prefix}/GRU/Candidate/xrh_2_c", encoder.cell.candidate)
     return named
 
 
-def _cell(prefix: str, cell: RecurrentCell) -> dict[str, NamedWeight]:
+def _cell(prefix: str, cell: GenGRUCell) -> dict[str, NamedWeight]:
     named = {}
-    if cell.input_gates is not None:
+    if cell.has_inputs:
         named |= _linear(f"{prefix}/GenGRU/Gates/x_2_ru", cell.input_gates)
         named |= _linear(f"{prefix}/GenGRU/Candidate/x_2_c", cell.input_candidate)
     named |= _linear(f"{prefix}/GenGRU/Gates/h_2_ru", cell.gates)
@@ -82,7 +82,7 @@ def original_names(model: LFADS) -> dict[str, NamedWeight]:
     named = {} if model.read_in is None else _sessions("x_2_infac", model.read_in, sessions)
     for layer in model.observation.read_outs:
         named |= _sessions(f"glm/{layer.name}", layer, sessions)
-    for weight in getattr(model.observation, "own_weights", ()):
+    for weight in model.observation.own_weights:
         named[f"glm/{weight.name}"] = NamedWeight(weight)
     if model.spec.hyperparameters.ic_dim > 0:
         named |= _encoder("ic", model.ic_encoder)

@@ -1,4 +1,8 @@
-"""Observation models: from the read-out of the factors to rates and log-likelihoods."""
+"""Observation models: from the read-out of the factors to rates and log-likelihoods.
+
+Poisson spikes with exponential rates (Pandarinath et al. 2018, Methods) or Gaussian values (Sussillo et al. 2016); the
+original's ``glm``.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,91 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from lfads_tf2.model.affine import WeightInit, make_read_out
+from lfads_tf2.model.affine import WeightSeeds, make_read_out, serializable, unseeded
+from lfads_tf2.model.distributions import distribution_class
 from lfads_tf2.types import ModelSpec
 
-tfd = tfp.distributions
+
+class ObservationModel(keras.layers.Layer):
+    """Read-outs of a channel's parameters, and what the model asks of them.
+
+    Args:
+        spec: of the model.
+        seeds: of each read-out's maps, session by session.
+    """
+
+    num_parameters = num_reported = 1  # a channel
+    mean_map = None  # the read-out that an alignment matrix starts
+    own_weights = ()  # variables beside the read-outs
+
+    def __init__(self, spec: ModelSpec, seeds: list[int] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.spec, self.seeds = spec, seeds
+        names, each = self.map_names(spec), len(spec.sessions)
+        seeds = unseeded(seeds, len(names) * each)
+        self.read_outs = [
+            make_read_out(spec, seeds[n * each : (n + 1) * each], name) for n, name in enumerate(names)
+        ]  # fmt: skip
+
+    @classmethod
+    def map_names(cls, spec: ModelSpec) -> list[str]:
+        """Names of the read-outs, by which files know them."""
+        raise NotImplementedError
+
+    def build(self, input_shape=None):
+        """All read-outs."""
+        for read_out in self.read_outs:
+            read_out.build()
+
+    def call(self, factors, session):
+        """... x F factors -> ... x (D x num_parameters), any real numbers."""
+        return tf.concat([read_out(factors, session) for read_out in self.read_outs], axis=-1)
+
+    def distribution_parameters(self, parameters):
+        """What is reported: means first."""
+        raise NotImplementedError
+
+    def feedback_rates(self, parameters, first: bool):
+        """What a controller that reads rates sees; ``first``: before the first bin."""
+        raise NotImplementedError
+
+    def log_prob(self, values, parameters):
+        """Log-likelihood of values, entry by entry."""
+        raise NotImplementedError
+
+    def penalty(self):
+        """What is added to the L2 cost."""
+        return 0.0
+
+    def get_config(self):
+        """Constructor's arguments in plain values."""
+        return super().get_config() | {"spec": self.spec.as_dict(), "seeds": self.seeds}
+
+    @classmethod
+    def from_config(cls, config):
+        """The layer of such a configuration."""
+        return super().from_config(config | {"spec": ModelSpec.from_dict(config["spec"])})
 
 
-class Poisson(keras.layers.Layer):
+@serializable
+class Poisson(ObservationModel):
     """Spike counts with log-rates that are affine in the factors ("fac_2_logrates").
 
     A single session with as many channels as factors has the fixed identity as read-out.
     """
 
-    num_parameters = num_reported = 1  # a channel
-
-    def __init__(self, spec: ModelSpec, init: WeightInit, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, spec: ModelSpec, seeds: list[int] | None = None, **kwargs):
+        super().__init__(spec, seeds, **kwargs)
         self.clip = spec.hyperparameters._clip_value
-        identity = len(spec.sessions) == 1 and spec.sessions[0].num_channels == spec.hyperparameters.factors_dim
-        identity = identity and spec.hyperparameters.read_out == "auto"
-        self.mean_map = None if identity else make_read_out(spec, init, "fac_2_logrates")
-        self.read_outs = [] if identity else [self.mean_map]
-        self.built = True
+        self.mean_map = self.read_outs[0] if self.read_outs else None
+
+    @classmethod
+    def map_names(cls, spec):
+        """One, or none for the identity."""
+        hp, sessions = spec.hyperparameters, spec.sessions
+        identity = hp.read_out == "auto" and len(sessions) == 1 and sessions[0].num_channels == hp.factors_dim
+        return [] if identity else ["fac_2_logrates"]
 
     def call(self, factors, session):
         """... x F factors -> ... x D log-rates (spikes/bin)."""
@@ -41,7 +106,7 @@ class Poisson(keras.layers.Layer):
         return tf.exp(tf.clip_by_value(log_rates, -self.clip, self.clip))
 
     def feedback_rates(self, log_rates, first: bool):
-        """What a controller that reads rates sees; before the first bin the exponent is not limited."""
+        """Rates; before the first bin the exponent is not limited, as in the original."""
         return tf.exp(log_rates) if first else self.distribution_parameters(log_rates)
 
     def log_prob(self, counts, log_rates):
@@ -49,25 +114,31 @@ class Poisson(keras.layers.Layer):
         return counts * log_rates - tf.exp(log_rates) - tf.math.lgamma(counts + 1.0)
 
 
-class Gaussian(keras.layers.Layer):
-    """Values with means and log-variances that are affine in the factors ("fac_2_means", "fac_2_logvars")."""
+@serializable
+class Gaussian(ObservationModel):
+    """Values with means and log-variances that are affine in the factors ("fac_2_means", "fac_2_logvars").
+
+    All log-variances start at 1, whatever the factors.
+    """
 
     num_parameters = num_reported = 2
 
-    def __init__(self, spec: ModelSpec, init: WeightInit, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, spec: ModelSpec, seeds: list[int] | None = None, **kwargs):
+        super().__init__(spec, seeds, **kwargs)
         self.clip = spec.hyperparameters._clip_value
-        self.mean_map = make_read_out(spec, init, "fac_2_means")
-        self.logvar_map = make_read_out(spec, init, "fac_2_logvars")
-        for index, session in enumerate(spec.sessions):
-            flat = np.zeros((spec.hyperparameters.factors_dim, session.num_channels), np.float32)
-            self.logvar_map.set_session(index, flat, np.ones(session.num_channels, np.float32))
-        self.read_outs = [self.mean_map, self.logvar_map]
-        self.built = True
+        self.mean_map, self.logvar_map = self.read_outs
 
-    def call(self, factors, session):
-        """... x F factors -> ... x 2D: means, then log-variances."""
-        return tf.concat([self.mean_map(factors, session), self.logvar_map(factors, session)], axis=-1)
+    @classmethod
+    def map_names(cls, spec):
+        """Two."""
+        return ["fac_2_means", "fac_2_logvars"]
+
+    def build(self, input_shape=None):
+        """Both read-outs."""
+        super().build()
+        for session, (rows, columns) in enumerate(zip(self.logvar_map.inputs, self.logvar_map.outputs, strict=True)):
+            flat = np.zeros((rows, columns), np.float32)
+            self.logvar_map.set_session(session, flat, np.ones(columns, np.float32))
 
     def distribution_parameters(self, parameters):
         """Means, then variances; the exponent is limited to ± _clip_value."""
@@ -85,4 +156,62 @@ class Gaussian(keras.layers.Layer):
         return -0.5 * (logvar + math.log(2.0 * math.pi) + tf.square(scaled))
 
 
+@serializable
+class Distributed(ObservationModel):
+    """Any of ``lfads_tf2.model.distributions``, or a user's: read-outs "fac_2_parameter0" ..., and the distribution."""
+
+    def __init__(self, spec: ModelSpec, seeds: list[int] | None = None, **kwargs):
+        super().__init__(spec, seeds, **kwargs)
+        self.num_parameters = len(self.read_outs)
+        self.num_reported = 1 + self.num_parameters
+        # Checkpoints find what an attribute of its own holds, but not what lists hold.
+        for n, read_out in enumerate(self.read_outs):
+            setattr(self, f"parameter_{n}", read_out)
+
+    @classmethod
+    def map_names(cls, spec):
+        """One a parameter."""
+        return [
+            f"fac_2_parameter{n}" for n in range(distribution_class(spec.hyperparameters.output_dist).num_parameters)
+        ]
+
+    def build(self, input_shape=None):
+        """The read-outs and the distribution, with its variables."""
+        super().build()
+        self.distribution = distribution_class(self.spec.hyperparameters.output_dist)(self.spec)
+        self.own_weights = tuple(self.distribution.weights)
+        for n, weight in enumerate(self.own_weights):
+            setattr(self, f"own_{n}", weight)
+
+    def _split(self, parameters):
+        return tf.split(parameters, self.num_parameters, axis=-1)
+
+    def call(self, factors, session):
+        """... x F factors -> ... x (D x parameters)."""
+        parameters = [read_out(factors, session) for read_out in self.read_outs]
+        return tf.concat(self.distribution.link(parameters, session), axis=-1)
+
+    def distribution_parameters(self, parameters):
+        """Means, then the parameters."""
+        return tf.concat([self.distribution.mean(self._split(parameters)), parameters], axis=-1)
+
+    def feedback_rates(self, parameters, first: bool):
+        """The means."""
+        return self.distribution.mean(self._split(parameters))
+
+    def log_prob(self, values, parameters):
+        """Log-likelihood of values, entry by entry."""
+        return self.distribution.log_prob(values, self._split(parameters))
+
+    def penalty(self):
+        """What the distribution adds to the L2 cost."""
+        return self.distribution.penalty()
+
+
 OBSERVATION_MODELS = {"poisson": Poisson, "gaussian": Gaussian}
+
+
+def make_observation(spec: ModelSpec, seeds: WeightSeeds, **kwargs) -> ObservationModel:
+    """The observation model that output_dist names."""
+    kind = OBSERVATION_MODELS.get(spec.hyperparameters.output_dist, Distributed)
+    return kind(spec, seeds.take(len(kind.map_names(spec)) * len(spec.sessions)), **kwargs)

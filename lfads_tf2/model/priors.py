@@ -1,12 +1,4 @@
-"""Priors of the latents, and the KL costs that tie the posteriors to them.
-
-A prior of the inferred inputs, ours or a user's, is a keras layer that is made with the HyperParameters and has
-
-- ``log_prob(u)``: ln p(u_t | u_{t−1}), T x B x U, of inputs u of that shape;
-- ``sample(noise)``: a draw, T x B x U, from standard normal noise of that shape;
-- and perhaps ``kl(mean, logvar)``: the exact KL of independent normals to it, T x B x U or already summed to B. Without
-  it the KL is estimated at the sample that drove the generator.
-"""
+"""Priors of the latents, and the KL costs that tie the posteriors to them."""
 
 from __future__ import annotations
 
@@ -16,7 +8,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from lfads_tf2.hyperparameters import HyperParameters
-from lfads_tf2.settings.plugins import CO_PRIOR_MEMBERS, load_class
+from lfads_tf2.model.affine import serializable
+from lfads_tf2.settings.plugins import CO_PRIOR_MEMBERS, load_class, with_defaults
 
 tfd = tfp.distributions
 # Of the Gauss-Hermite rule for expectations under normal distributions.
@@ -29,48 +22,104 @@ def normal(mean, logvar) -> tfd.Normal:
     return tfd.Normal(mean, tf.exp(0.5 * logvar))
 
 
+@serializable
 class InitialConditionPrior(keras.layers.Layer):
-    """N(μ, σ²) of the initial-condition code, with a learned mean and a fixed or learned variance ("prior_g0").
+    """N(μ, σ²) or Student's t of the initial-condition code, with a learned mean and a fixed or learned scale.
 
-    When ic_prior_var_max > ic_prior_var_min, σ² = sigmoid(exp(p)) · (max − min) + min with p learned, otherwise
-    log σ² = p is constant. Either way p starts at log(ic_prior_var_scale).
+    When maximum > minimum, σ² = sigmoid(exp(p)) · (maximum − minimum) + minimum with p learned, otherwise log σ² = p is
+    constant. Either way p starts at log(variance). The original's "prior_g0".
+
+    Args:
+        units: size of the code.
+        variance, minimum, maximum: σ² at the start and its limits.
+        df: degrees of freedom of Student's t, whose location is μ and whose scale is σ; None: normal.
     """
 
-    def __init__(self, hp: HyperParameters, **kwargs):
+    def __init__(
+        self, units: int, variance: float = 0.1, minimum: float = 0.1, maximum: float = 0.1, df: float | None = None,
+        **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
-        self.minimum, self.maximum = hp.ic_prior_var_min, hp.ic_prior_var_max
-        self.learns_variance = self.maximum > self.minimum
-        start = keras.initializers.Constant(np.log(hp.ic_prior_var_scale))
-        shape = (1, hp.ic_dim)
+        self.units, self.variance, self.minimum, self.maximum, self.df = units, variance, minimum, maximum, df
+        self.learns_variance = maximum > minimum
+
+    def build(self, input_shape=None):
+        """Mean and scale."""
+        start = keras.initializers.Constant(np.log(self.variance))
+        shape = (1, self.units)
         self.mean = self.add_weight(shape=shape, initializer="zeros", name="mean")
         self.raw_logvar = self.add_weight(shape=shape, initializer=start, trainable=self.learns_variance, name="logvar")
-        self.built = True
 
     def call(self, num_trials):
-        """Mean and log-variance, each B x Z, the same for every trial."""
+        """Mean (location) and log-variance (twice the log scale), each B x Z, the same for every trial."""
         raw = tf.convert_to_tensor(self.raw_logvar)
         if self.learns_variance:
             raw = tf.math.log(tf.sigmoid(tf.exp(raw)) * (self.maximum - self.minimum) + self.minimum)
         return tuple(tf.tile(row, [num_trials, 1]) for row in (tf.convert_to_tensor(self.mean), raw))
 
+    def sample(self, noise):
+        """A draw for each trial, B x Z, from standard normal noise of that shape."""
+        mean, logvar = self(tf.shape(noise)[0])
+        return mean + tf.exp(0.5 * logvar) * (noise if self.df is None else normal_to_student_t(noise, self.df))
 
-class AutoregressivePrior(keras.layers.Layer):
-    """A stationary AR(1) process for each inferred input ("u_prior_ar1").
+    def kl(self, mean, logvar):
+        """KL of each trial's posterior N(mean, exp(logvar)), B x Z each: B nats."""
+        prior_mean, prior_logvar = self(tf.shape(mean)[0])
+        if self.df is None:
+            return kl_initial_condition(mean, logvar, prior_mean, prior_logvar)
+        return tf.reduce_sum(kl_to_student_t(mean, logvar, self.df, prior_mean, tf.exp(0.5 * prior_logvar)), axis=-1)
+
+
+class InputPrior(keras.layers.Layer):
+    """What the model asks of a prior of the inferred inputs, and the default of what it need not have."""
+
+    def log_prob(self, u):
+        """ln p(u_t | u_{t−1}), T x B x U, of inputs u of that shape."""
+        raise NotImplementedError
+
+    def sample(self, noise):
+        """A draw, T x B x U, from standard normal noise of that shape."""
+        raise NotImplementedError
+
+    def kl(self, mean, logvar):
+        """Exact KL of independent normals to it, T x B x U or summed to B; None where there is no closed form."""
+        return None
+
+    def call(self, num_steps) -> tfd.Distribution:
+        """The joint distribution of one trial's inputs, T bins x U."""
+        raise NotImplementedError(f"{type(self).__name__} gives no joint distribution")
+
+
+@serializable
+class AutoregressivePrior(InputPrior):
+    """A stationary AR(1) process for each inferred input (the original's ``LearnableAutoRegressive1Prior``).
 
     φ = exp(−1/τ), noise variance σ_e²; u_0 ~ N(0, σ_e²/(1 − φ²)), u_t ~ N(φ u_{t−1}, σ_e²). Learned: log τ, log σ_e².
+    Pandarinath et al. 2018, Methods, autoregressive prior of the inferred inputs.
+
+    Args:
+        units: inferred inputs.
+        tau, noise_variance: at the start.
+        learns_tau, learns_noise_variance: False keeps them there.
     """
 
-    def __init__(self, hp: HyperParameters, **kwargs):
+    def __init__(
+        self, units: int, tau: float = 10.0, noise_variance: float = 0.1, learns_tau: bool = True,
+        learns_noise_variance: bool = True, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
-        for name, start, trained in (
-            ("log_tau", hp.prior_ar_atau, hp.do_train_prior_ar_atau),
-            ("log_noise_variance", hp.prior_ar_nvar, hp.do_train_prior_ar_nvar),
-        ):
-            initializer = keras.initializers.Constant(np.log(start))
-            setattr(
-                self, name, self.add_weight(shape=(1, hp.co_dim), initializer=initializer, trainable=trained, name=name)
-            )
-        self.built = True
+        self.units, self.tau, self.noise_variance = units, tau, noise_variance
+        self.learns_tau, self.learns_noise_variance = learns_tau, learns_noise_variance
+
+    def build(self, input_shape=None):
+        """Time constants and noise."""
+
+        def row(name, start, learned):
+            start = keras.initializers.Constant(np.log(start))
+            return self.add_weight(shape=(1, self.units), initializer=start, trainable=learned, name=name)
+
+        self.log_tau = row("log_tau", self.tau, self.learns_tau)
+        self.log_noise_variance = row("log_noise_variance", self.noise_variance, self.learns_noise_variance)
 
     def parameters(self):
         """φ, noise log-variance and process log-variance, each 1 x U."""
@@ -98,15 +147,73 @@ class AutoregressivePrior(keras.layers.Layer):
         scaled = tf.exp(0.5 * noise_logvar) * noise[1:]
         return tf.concat([first[None], tf.scan(lambda u, e: phi * u + e, scaled, initializer=first)], axis=0)
 
+    def call(self, num_steps) -> tfd.MarkovChain:
+        """The joint distribution of one trial's inputs, T bins x U."""
+        phi, noise_logvar, process_logvar = (row[0] for row in self.parameters())
+        start = tfd.Independent(normal(tf.zeros_like(process_logvar), process_logvar), 1)
+        return tfd.MarkovChain(start, lambda _, u: tfd.Independent(normal(phi * u, noise_logvar), 1), num_steps)
+
+
+@serializable
+class IndependentPrior(InputPrior):
+    """N(0, σ²) or Student's t of every inferred input in every bin, with a learned σ² ("u_prior").
+
+    Args:
+        units: inferred inputs.
+        variance: σ² at the start.
+        df: degrees of freedom of Student's t, whose scale is σ; None: normal.
+    """
+
+    def __init__(self, units: int, variance: float = 0.1, df: float | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.variance, self.df = units, variance, df
+
+    def build(self, input_shape=None):
+        """The scale."""
+        start = keras.initializers.Constant(np.log(self.variance))
+        self.logvar = self.add_weight(shape=(1, self.units), initializer=start, name="logvar")
+
+    def _scale(self):
+        return tf.exp(0.5 * tf.convert_to_tensor(self.logvar))
+
+    def _about(self, location) -> tfd.Distribution:
+        return (
+            tfd.Normal(location, self._scale()) if self.df is None else tfd.StudentT(self.df, location, self._scale())
+        )
+
+    def log_prob(self, u):
+        """T x B x U log-densities."""
+        return self._about(0.0).log_prob(u)
+
+    def sample(self, noise):
+        """A draw, T x B x U."""
+        return self._scale() * (noise if self.df is None else normal_to_student_t(noise, self.df))
+
+    def kl(self, mean, logvar):
+        """KL of each entry, T x B x U."""
+        if self.df is not None:
+            return kl_to_student_t(mean, logvar, self.df, tf.zeros([1]), self._scale())
+        return tfd.kl_divergence(tfd.Normal(mean, tf.exp(0.5 * logvar)), self._about(0.0))
+
+    def call(self, num_steps) -> tfd.Independent:
+        """The joint distribution of one trial's inputs, T bins x U."""
+        return tfd.Independent(self._about(tf.zeros([num_steps, self.units])), 2)
+
 
 def kl_initial_condition(post_mean, post_logvar, prior_mean, prior_logvar):
     """Analytic KL of each trial's initial-condition code, B nats."""
     return tf.reduce_sum(tfd.kl_divergence(normal(post_mean, post_logvar), normal(prior_mean, prior_logvar)), axis=-1)
 
 
-def kl_inferred_inputs(prior: AutoregressivePrior, sample, mean, logvar):
-    """KL of each trial's inferred inputs, estimated at one sample of them (T x B x U): B nats, possibly negative."""
-    return tf.reduce_sum(normal(mean, logvar).log_prob(sample) - prior.log_prob(sample), axis=[0, 2])
+def kl_inferred_inputs(prior: InputPrior, sample, mean, logvar):
+    """KL of each trial's inferred inputs, B nats: exact where the prior can.
+
+    Else it is estimated at one sample of them, T x B x U, as in the original, and possibly negative.
+    """
+    kl = prior.kl(mean, logvar)
+    if kl is None:
+        return tf.reduce_sum(normal(mean, logvar).log_prob(sample) - prior.log_prob(sample), axis=[0, 2])
+    return tf.reduce_sum(kl, axis=[0, 2]) if len(kl.shape) == 3 else kl
 
 
 def normal_to_student_t(noise, df: float):
@@ -128,46 +235,23 @@ def kl_to_student_t(mean, logvar, df: float, location, scale):
     return -0.5 * (1.0 + np.log(2.0 * np.pi)) - 0.5 * logvar - expected
 
 
-def make_co_prior(hp: HyperParameters) -> keras.layers.Layer | None:
-    """The prior of the inferred inputs that co_prior names; None for none."""
+def make_ic_prior(hp: HyperParameters) -> InitialConditionPrior | None:
+    """The prior of the initial condition that ic_prior names; None for none."""
+    if hp.ic_prior == "none":
+        return None
+    limits = (hp.ic_prior_var_scale, hp.ic_prior_var_min, hp.ic_prior_var_max)
+    df = hp.ic_prior_df if hp.ic_prior == "student_t" else None
+    return InitialConditionPrior(hp.ic_dim, *limits, df, name="prior_g0")
+
+
+def make_co_prior(hp: HyperParameters) -> InputPrior | None:
+    """The prior of the inferred inputs that co_prior names; None for none. A user's has InputPrior's defaults."""
     if hp.co_prior == "none":
         return None
     if hp.co_prior == "ar1":
-        return AutoregressivePrior(hp, name="u_prior_ar1")
+        learned = (hp.do_train_prior_ar_atau, hp.do_train_prior_ar_nvar)
+        return AutoregressivePrior(hp.co_dim, hp.prior_ar_atau, hp.prior_ar_nvar, *learned, name="u_prior_ar1")
     if hp.co_prior in ("gaussian", "student_t"):
-        return IndependentPrior(hp, name="u_prior")
-    return load_class(hp.co_prior, "co_prior", CO_PRIOR_MEMBERS)(hp)
-
-
-class IndependentPrior(keras.layers.Layer):
-    """N(0, σ²) or Student's t of every inferred input in every bin, with a learned σ² ("u_prior").
-
-    Args:
-        hp: co_prior_var_scale is σ² at the start; co_prior says which, co_prior_df the degrees of freedom.
-    """
-
-    def __init__(self, hp: HyperParameters, **kwargs):
-        super().__init__(**kwargs)
-        self.df = hp.co_prior_df if hp.co_prior == "student_t" else None
-        start = keras.initializers.Constant(np.log(hp.co_prior_var_scale))
-        self.logvar = self.add_weight(shape=(1, hp.co_dim), initializer=start, name="logvar")
-        self.built = True
-
-    def _scale(self):
-        return tf.exp(0.5 * tf.convert_to_tensor(self.logvar))
-
-    def log_prob(self, u):
-        """T x B x U log-densities."""
-        if self.df is None:
-            return tfd.Normal(0.0, self._scale()).log_prob(u)
-        return tfd.StudentT(self.df, 0.0, self._scale()).log_prob(u)
-
-    def sample(self, noise):
-        """A draw, T x B x U."""
-        return self._scale() * (noise if self.df is None else normal_to_student_t(noise, self.df))
-
-    def kl(self, mean, logvar):
-        """KL of each entry, T x B x U."""
-        if self.df is not None:
-            return kl_to_student_t(mean, logvar, self.df, tf.zeros([1]), self._scale())
-        return tfd.kl_divergence(tfd.Normal(mean, tf.exp(0.5 * logvar)), tfd.Normal(0.0, self._scale()))
+        df = hp.co_prior_df if hp.co_prior == "student_t" else None
+        return IndependentPrior(hp.co_dim, hp.co_prior_var_scale, df, name="u_prior")
+    return with_defaults(load_class(hp.co_prior, "co_prior", CO_PRIOR_MEMBERS), InputPrior)(hp)

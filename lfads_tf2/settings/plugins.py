@@ -60,6 +60,16 @@ def load_class(reference: str, flag: str, members: tuple[str, ...]) -> type:
     return found
 
 
+def with_defaults(own: type, base: type) -> type:
+    """A user's class with the members of ``base`` behind its own, whether or not it derives from it.
+
+    Args:
+        own: as ``load_class`` gives it.
+        base: what such a class may have, with defaults; made without arguments where the user's does not make it.
+    """
+    return own if issubclass(own, base) else type(own.__name__, (own, base), {"__module__": own.__module__})
+
+
 # The settings that may name classes.
 FLAGS = ("output_dist", "co_prior", "augmentations")
 

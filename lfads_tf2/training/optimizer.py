@@ -24,6 +24,8 @@ class Adam(tf.Module):
         super().__init__(name="adam")
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.trained = list(variables)
+        # Checkpoints know them under this name.
+        self.targets = self.trained
         self.learning_rate = tf.Variable(learning_rate, trainable=False, name="learning_rate", dtype=tf.float32)
         self.step = tf.Variable(0, trainable=False, name="step", dtype=tf.int64)
         self.first = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.trained]

@@ -244,6 +244,11 @@ class Trainer:
             original = checkpoints.is_original(prefix)
             if not original:
                 saved.read(str(prefix)).assert_existing_objects_matched()
+        except AssertionError as error:
+            raise TrainingFailed(
+                f"the checkpoint {prefix} does not hold all of this model ({str(error)[:200]} ...); train in a new "
+                "--lfads_save_dir"
+            ) from error
         except checkpoints.DAMAGED as error:
             raise TrainingFailed(
                 f"the checkpoint {prefix} is damaged ({error}); remove its name from the state file checkpoint or "

@@ -14,7 +14,13 @@ from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
-from lfads_tf2.model.priors import IndependentPrior, kl_to_student_t, make_co_prior, normal_to_student_t
+from lfads_tf2.model.priors import (
+    AutoregressivePrior,
+    IndependentPrior,
+    kl_to_student_t,
+    make_co_prior,
+    normal_to_student_t,
+)
 from lfads_tf2.objective import trial_terms
 from lfads_tf2.types import Batch, ModelSpec, SessionShape
 
@@ -38,7 +44,8 @@ def test_kl_to_student_t(df, mean, logvar):
 
 @pytest.mark.parametrize("kind", ["gaussian", "student_t"])
 def test_independent_priors(kind):
-    layer = IndependentPrior(HyperParameters(co_prior=kind, co_prior_var_scale=0.3, co_prior_df=4.0, co_dim=2))
+    layer = IndependentPrior(2, 0.3, None if kind == "gaussian" else 4.0)
+    layer.build()
     law = stats.norm(0, np.sqrt(0.3)) if kind == "gaussian" else stats.t(4.0, 0, np.sqrt(0.3))
     u = RANDOM.normal(size=(7, 5, 2)).astype(np.float32)
     np.testing.assert_allclose(layer.log_prob(u), law.logpdf(u), rtol=1e-4, atol=1e-5)
@@ -47,6 +54,72 @@ def test_independent_priors(kind):
     np.testing.assert_allclose(np.ravel(layer.kl(mean, logvar)), expected, atol=1e-3)
     values = layer.sample(tf.random.stateless_normal([200, 50, 2], [1, 2])).numpy().ravel()
     assert stats.kstest(values, law.cdf).pvalue > 1e-3
+
+
+TAUS, VARIANCES = np.array([0.3, 3.0, 40.0, 500.0]), np.array([0.1, 0.02, 1.3, 0.2])
+
+
+def dense_covariances(steps: int) -> list[np.ndarray]:
+    """T x T of each input: σ_p² φ^|i − j|."""
+    phi, apart = np.exp(-1 / TAUS), np.abs(np.subtract.outer(np.arange(steps), np.arange(steps)))
+    return [v / (1 - f**2) * f**apart for f, v in zip(phi, VARIANCES, strict=True)]
+
+
+def ar1() -> AutoregressivePrior:
+    prior = AutoregressivePrior(len(TAUS))
+    prior.build()
+    prior.log_tau.assign(np.log([TAUS]))
+    prior.log_noise_variance.assign(np.log([VARIANCES]))
+    return prior
+
+
+@pytest.mark.parametrize("steps", [1, 2, 25])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_joint_density_of_the_ar1_prior(steps, compiled):
+    prior, u = ar1(), RANDOM.normal(size=(3, steps, len(TAUS))).astype(np.float32)
+    joint = prior(num_steps=steps)
+    assert joint.event_shape == (steps, len(TAUS)) and joint.batch_shape == ()
+    log_prob = tf.function(lambda x: prior(num_steps=steps).log_prob(x)) if compiled else joint.log_prob
+    expected = sum(
+        stats.multivariate_normal(np.zeros(steps), covariance).logpdf(u[:, :, d])
+        for d, covariance in enumerate(dense_covariances(steps))
+    )
+    np.testing.assert_allclose(log_prob(u), expected, rtol=1e-4, atol=1e-3)
+    by_bins = np.sum(prior.log_prob(tf.constant(np.swapaxes(u, 0, 1))), axis=(0, 2))
+    np.testing.assert_allclose(by_bins, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_joint_draws_of_the_ar1_prior(steps):
+    count = 20000
+    u = np.asarray(ar1()(num_steps=steps).sample(count, seed=[3, 4]), np.float64)
+    assert u.shape == (count, steps, len(TAUS))
+    for d, covariance in enumerate(dense_covariances(steps)):
+        variances = np.diag(covariance)
+        found = u[:, :, d].T @ u[:, :, d] / count
+        # Var(xy) = Var x Var y + Cov(x, y)² for normals of mean 0.
+        error = np.sqrt((np.outer(variances, variances) + covariance**2) / count)
+        assert np.abs((found - covariance) / error).max() < 4.5
+        assert np.abs(u[:, :, d].mean(axis=0) / np.sqrt(variances / count)).max() < 4.5
+    across = np.corrcoef(u[:, -1].T) - np.eye(len(TAUS))
+    assert np.abs(across).max() < 4.5 / np.sqrt(count), "inputs are independent"
+
+
+@pytest.mark.parametrize("df", [None, 4.0])
+@pytest.mark.parametrize("steps", [1, 9])
+def test_joint_distribution_of_independent_priors(df, steps):
+    layer = IndependentPrior(2, df=df)
+    layer.build()
+    layer.logvar.assign(np.log([[0.3, 0.05]]))
+    joint, scale = layer(num_steps=steps), np.sqrt([0.3, 0.05])
+    law = stats.norm(0, scale) if df is None else stats.t(df, 0, scale)
+    u = RANDOM.normal(size=(3, steps, 2)).astype(np.float32)
+    assert joint.event_shape == (steps, 2)
+    np.testing.assert_allclose(joint.log_prob(u), law.logpdf(u).sum((1, 2)), rtol=1e-4, atol=1e-4)
+    draws = joint.sample(2000, seed=[5, 6]).numpy()
+    assert draws.shape == (2000, steps, 2)
+    for d, one in enumerate(scale):
+        assert stats.kstest(draws[:, :, d].ravel() / one, (stats.norm if df is None else stats.t(df)).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("df", [1.0, 3.0, 30.0])

@@ -412,7 +412,8 @@ def test_parts_that_the_model_lacks_are_absent(settings, tmp_path):
 
 
 def prior_of(tau, variance) -> AutoregressivePrior:
-    prior = AutoregressivePrior(HyperParameters(co_dim=len(tau)))
+    prior = AutoregressivePrior(len(tau))
+    prior.build()
     prior.log_tau.assign(np.log([tau]))
     prior.log_noise_variance.assign(np.log([variance]))
     return prior
@@ -506,13 +507,7 @@ def test_prior_variance_of_the_initial_condition(limits, expected, tmp_path):
 
 def observation(dist):
     spec = ModelSpec(HyperParameters(output_dist=dist, factors_dim=3), 5, (SessionShape("a", 4),))
-    return OBSERVATION_MODELS[dist](spec, LFADS(spec).read_in or _init())
-
-
-def _init():
-    from lfads_tf2.model.affine import WeightInit
-
-    return WeightInit(0)
+    return OBSERVATION_MODELS[dist](spec)
 
 
 def test_poisson_density():

@@ -12,9 +12,9 @@ from small_models import trainer_of
 from lfads_tf2.data import DataError, read_sessions
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.inference import Inference, session_results
-from lfads_tf2.model.affine import WeightInit
-from lfads_tf2.model.gamma import Distributed, make_observation
+from lfads_tf2.model.affine import WeightSeeds
 from lfads_tf2.model.names import original_names
+from lfads_tf2.model.observation import Distributed, make_observation
 from lfads_tf2.types import ModelSpec, SessionShape
 
 RANDOM = np.random.default_rng(4)
@@ -23,7 +23,9 @@ SHAPE = (6, 5, 4)
 
 def observation(dist, **settings) -> Distributed:
     hp = HyperParameters(output_dist=dist, factors_dim=3, **settings)
-    return make_observation(ModelSpec(hp, 6, (SessionShape("a", 4), SessionShape("b", 3))), WeightInit(0))
+    layer = make_observation(ModelSpec(hp, 6, (SessionShape("a", 4), SessionShape("b", 3))), WeightSeeds(0))
+    layer.build()
+    return layer
 
 
 def drawn(count, scale=1.0):
