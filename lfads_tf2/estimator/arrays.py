@@ -45,6 +45,8 @@ class Arrays(NamedTuple):
         """The array in its storage type, by the check that files pass too."""
         if array is None:
             return None
+        if hasattr(array, "toarray"):
+            raise ValueError(f"{name}: sparse input is not supported; give {name}.toarray()")
         if isinstance(array, list | tuple) and "selective_backprop" in augmentation_names(self.hyperparameters):
             array = _filled_up(array)
         try:
@@ -56,6 +58,8 @@ class Arrays(NamedTuple):
                 f"{name} must be one array of numbers, trials x bins x channels; cut trials of unequal length to the "
                 f"same bins, or set augmentations='selective_backprop' to have them filled up ({error})"
             ) from error
+        if array.dtype.kind == "c":
+            raise ValueError(f"{name} must be numbers: Complex data not supported; give its real part")
         axes = (3,) if self.window is None else (2, 3)
         if array.ndim not in axes or not array.size or array.dtype.kind not in "biuf":
             hint = "; for bins x channels of a continuous recording set window=" if array.ndim == 2 else ""

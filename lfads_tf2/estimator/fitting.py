@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import tempfile
 from pathlib import Path
 
@@ -62,10 +61,6 @@ class Estimator(Parameters):
     step = 0
     _temporary: tempfile.TemporaryDirectory | None = None
 
-    @functools.cached_property
-    def _inferences(self) -> dict[tuple[int, int], Inference]:
-        return {}
-
     def __sklearn_is_fitted__(self) -> bool:
         return self.model is not None
 
@@ -80,10 +75,15 @@ class Estimator(Parameters):
         fitted = state.pop("fitted", None)
         self.__init__(**state.pop("settings"), **state)
         if fitted is not None:
-            spec, weights, self.step = fitted
-            self.model = self._built(spec)
+            spec, weights, step = fitted
+            self._with(self._built(spec), step)
             for name, weight in original_names(self.model).items():
                 weight.assign(weights[name])
+
+    def _with(self, model: LFADS, step: int) -> Estimator:
+        # Inference by bins and seed; kept, so that later calls need no tracing.
+        self.model, self.step, self._inferences = model, step, {}
+        return self
 
     # Files
 
@@ -113,9 +113,9 @@ class Estimator(Parameters):
         """
         found = saved_models.read(Path(folder))
         estimator = cls(**(found.facts | changed))
-        estimator.model, estimator.step = estimator._built(found.spec), found.step
-        found.set_weights(estimator.model)
-        return estimator
+        model = estimator._built(found.spec)
+        found.set_weights(model)
+        return estimator._with(model, found.step)
 
     # Fitting and inferring
 
@@ -164,9 +164,7 @@ class Estimator(Parameters):
             trainer.train()
             step = model_io.load_checkpoint(model, checkpoints.for_inference(folder, "")).step
             saved_models.save(folder, model, step, self._facts())
-        self.model, self.step = model, step
-        self.__dict__.pop("_inferences", None)
-        return self
+        return self._with(model, step)
 
     def infer(self, spikes, target=None) -> dict[str, np.ndarray]:
         """Everything that is inferred for trials: rates (``output_dist_params``), ``factors``, ``gen_states``,
@@ -254,7 +252,7 @@ class Estimator(Parameters):
             return saved_models.built(spec, device.native)
 
     def _inference(self, trials: Trials) -> Inference:
-        """What infers trials of so many bins; kept, so that later calls need no tracing."""
+        """What infers trials of so many bins."""
         spec, (bins, channels) = self.model.spec, trials.data.shape[1:]
         wanted = (spec.data_steps, spec.sessions[0].encoded_channels)
         if channels != wanted[1] or (bins != wanted[0] and spec.separate_target) or bins <= spec.first_bin:
