@@ -17,6 +17,7 @@ _HOMES = {
     "Inference": "inference",
     "LFADS": "model.lfads",
     "ModelSpec": "types",
+    "Recording": "recordings",
     "Session": "types",
     "Trainer": "training.trainer",
     "Trials": "types",

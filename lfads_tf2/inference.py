@@ -42,10 +42,14 @@ class Inference(tf.Module):
         seed: of the posterior samples.
         step: training step of the weights, which decides the ramps in the reported costs.
         named: which outputs are averaged, ``(model, outputs) -> trial-major tensors by name``; None: ``named_outputs``.
+        watch: is told how many trials are done, and of how many, ``(done, total)``.
     """
 
-    def __init__(self, model: LFADS, seed: int, step: int, named: Callable | None = None):
+    def __init__(
+        self, model: LFADS, seed: int, step: int, named: Callable | None = None, watch: Callable | None = None
+    ):
         super().__init__()
+        self.watch = watch or (lambda done, total: None)
         self.model, self.seed, self.step, self.named = model, seed, step, named or named_outputs
         self._maker = BatchMaker(model.spec)
 
@@ -128,6 +132,7 @@ class Inference(tf.Module):
                     collected[key] = storage.empty((count, *value.shape[1:]), value.dtype)
                 collected[key][start : start + trials_at_once] = value[: count - start]
                 storage.release(collected[key])
+            self.watch(min(start + trials_at_once, count), count)
         return collected
 
     def _batch(self, session: int, trials: Trials, rows: np.ndarray) -> Batch:

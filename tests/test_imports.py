@@ -39,6 +39,9 @@ FORBIDDEN = {
         "lfads_tf2.figures", "lfads_tf2.metrics",
     ),
     "lfads_tf2/settings/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
+    "lfads_tf2/recordings/": (
+        "lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.data", "lfads_tf2.inference", "lfads_tf2.program",
+    ),
     "lfads_tf2/online/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.data", "lfads_tf2.inference"),
     "lfads_tf2/metrics/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.program", "lfads_tf2.run_manager"),
     "lfads_tf2/hyperparameters.py": ("lfads_tf2",),
@@ -54,7 +57,7 @@ WITHOUT_TENSORFLOW = (
     "lfads_tf2/__init__.py", "lfads_tf2/hyperparameters.py", "lfads_tf2/settings/", "lfads_tf2/types.py",
     "lfads_tf2/errors.py", "lfads_tf2/files.py", "lfads_tf2/program/results.py", "lfads_tf2/program/screen.py",
     "lfads_tf2/metrics/", "lfads_tf2/data/", "lfads_tf2/session_results/", "lfads_tf2/synthetic/", "lfads_tf2/figures/",
-    "lfads_tf2/online/", "lfads_tf2/training/schedules.py", "lfads_tf2/training/fit_log.py",
+    "lfads_tf2/online/", "lfads_tf2/recordings/", "lfads_tf2/training/schedules.py", "lfads_tf2/training/fit_log.py",
     "lfads_tf2/training/metrics_log.py",
 )  # fmt: skip
 MOST_LINES, MOST_FUNCTION_LINES, MOST_PROGRAM_LINES = 400, 60, 120

@@ -15,6 +15,10 @@ HDF5_ENDINGS = (".h5", ".hdf5")
 # What editors, file managers and careful people put behind the name of a copy.
 BACKUP = re.compile(r"(~|\.(bak|backup|old|orig|swp|tmp|part)|\((copy|\d+)\)|[ _-]+copy([ _-]?\d+)?)$", re.IGNORECASE)
 
+# Files of recordings that are not yet trials in the program's own layout.
+RECORDINGS = (".nwb", ".mat", ".npz", ".npy")
+IMPORT = "lfads import {} -o DATA cuts a recording into trials and writes such a folder"
+
 log = logging.getLogger("lfads_tf2")
 
 
@@ -61,9 +65,10 @@ def _files(data_dir: str) -> list[str]:
         raise DataError([f"--data_dir={data_dir}: there is no such folder; check the path"])
     if not os.path.isdir(data_dir):
         folder, file = os.path.split(data_dir)
-        raise DataError(
-            [f"--data_dir={data_dir}: not a folder; give the folder that holds the file {file}, --data_dir={folder}"]
-        )
+        text = f"give the folder that holds the file {file}, --data_dir={folder or '.'}"
+        if file.lower().endswith(RECORDINGS):
+            text = IMPORT.format(data_dir)
+        raise DataError([f"--data_dir={data_dir}: not a folder with one HDF5 file a session; {text}"])
     try:
         names = os.listdir(data_dir)
     except OSError as error:
@@ -101,7 +106,11 @@ def looks_like_hdf5(path: str) -> bool:
 def _nothing_found(data_dir: str, stem: str, files: list[str]) -> str:
     there = f"the folder holds {listing(files)}" if files else "the folder holds no files"
     if not stem:
-        return f"--data_dir={data_dir}: no HDF5 file found; {there}; give the folder that holds one HDF5 file a session"
+        recordings = [file for file in files if file.lower().endswith(RECORDINGS)]
+        sorted_ones = "spike_times.npy" in recordings  # a spike sorter's folder is one recording
+        source = data_dir if sorted_ones else os.path.join(data_dir, recordings[0]) if recordings else ""
+        text = IMPORT.format(source) if source else "give the folder that holds one HDF5 file a session"
+        return f"--data_dir={data_dir}: no HDF5 file found; {there}; {text}"
     text = f"--data_dir={data_dir}: no file is called {stem}_<session> (--data_filename_stem={stem}); {there}"
     close = [file for file in files if file.startswith(stem)]
     if close:

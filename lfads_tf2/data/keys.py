@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 
 from lfads_tf2.data.errors import by, listing
+from lfads_tf2.data.finding import IMPORT
+from lfads_tf2.data.matlab import as_shown
 from lfads_tf2.data.opening import ALLOW, leads_out, storage_problem
 from lfads_tf2.data.text import is_varying, read_varying
 
@@ -88,7 +90,7 @@ class SessionFile:
         return item
 
     def numbers(self, *names: str) -> h5py.Dataset | None:
-        """As ``dataset``, and anything but real numbers is a problem too."""
+        """As ``dataset``, of real numbers (a problem if not); axes as MATLAB shows them, where it wrote the file."""
         dataset = self.dataset(*names)
         if dataset is None:
             return None
@@ -96,7 +98,7 @@ class SessionFile:
         if kind != "numbers":
             self.complain(name_of(dataset), f"holds {kind}; numbers are needed, in any integer or floating-point type")
             return None
-        return dataset
+        return as_shown(dataset)
 
     def data_keys(self) -> dict[str, tuple[str | None, str | None]]:
         """For each half the keys of what the encoders read and of what is reconstructed (second dialect only)."""
@@ -117,7 +119,9 @@ class SessionFile:
         keys = f"the keys are {listing(self.keys, 12)}" if self.keys else "the file has no keys at all"
         items = {key: self.item(key) for key in self.keys}
         nested = [key for key, item in items.items() if isinstance(item, h5py.Group) and "train_data" in item]
-        if self.key("eval_spikes_heldin", "train_spikes_heldout"):
+        if "nwb_version" in self.handle.attrs:
+            guess = f"this is an NWB file: {IMPORT.format(self.path)}"
+        elif self.key("eval_spikes_heldin", "train_spikes_heldout"):
             guess = "they look like the Neural Latents Benchmark (NLB) dialect; store train_spikes_heldin too"
         elif self.key("train_recon_data"):
             guess = "they look like the second dialect (train_recon_data); store train_encod_data too"
@@ -130,6 +134,8 @@ class SessionFile:
             near = difflib.get_close_matches("train_data", self.keys, n=1, cutoff=0.85)
             guess = f"if {near[0]!r} holds them, rename it; " if near else ""
             guess += "store the training trials, trials x time x channels, as train_data"
+            if any("MATLAB_class" in item.attrs for item in items.values() if item is not None):
+                guess += f"; or {IMPORT.format(self.path)}"
         return f"train_data: missing (and so is train_encod_data); {keys}; {guess}"
 
 

@@ -23,6 +23,7 @@ from lfads_tf2.data.extras import (
 )
 from lfads_tf2.data.finding import find_sessions
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
+from lfads_tf2.data.matlab import Reversed
 from lfads_tf2.data.opening import why_not_opened
 from lfads_tf2.data.targets import Parts, check_parts, is_benchmark, joined, read_parts, target_of
 from lfads_tf2.hyperparameters import HyperParameters
@@ -148,6 +149,9 @@ def _read_half(
     dataset = file.numbers(data_key)
     if dataset is None or not has_shape(file, dataset):
         return None
+    if isinstance(dataset, Reversed):
+        text = f"{data_key} was saved by MATLAB; its axes are taken as MATLAB shows them: {CHANNELS} = "
+        file.warnings.append(f"{file.path}: {text}{by(dataset.shape)}")
     data, recon, parts, shape = _attempt(file, dataset, check), None, None, dataset.shape
     name = target_key or data_key
     if target_key is not None:

@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 _KINDS = "program.kinds_command:run"
 COMMANDS = {
+    "import": Command("cut a lab's own file into trials for LFADS", "recordings.command:main"),
     "train": Command("train a model on the sessions of a data folder", _KINDS, "train"),
     "infer": Command("average posterior samples: the rates of every trial", _KINDS, "posterior_sample_and_average"),
     "push-mean": Command("push posterior means through the model: faster, less exact", _KINDS, "posterior_push_mean"),

@@ -29,6 +29,7 @@ from lfads_tf2.program.model_building import model_spec, new_model, trained_mode
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints, fit_log, replicas
+from lfads_tf2.training.status_line import CountLine
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
 from lfads_tf2.types import Session, Trials
 
@@ -133,7 +134,8 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                     name: value[: hp.ps_nexamples_to_process]
                     for name, value in trials._asdict().items() if value is not None
                 })  # fmt: skip
-                inferred = session_results(model, session, infer(run, order[session.name], trials))
+                with contextlib.closing(CountLine(f"{session.name} {half}", "trials")) as run.watch:
+                    inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
                 attributes = _attributes(hp, session, loaded.step, samples)
                 attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,10 @@ from lfads_tf2.errors import LFADSError
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.program.results import COUNTERS, OPTIMISER_SLOTS, read_params
-from lfads_tf2.training.checkpoints import DAMAGED, is_original, step_of
+from lfads_tf2.training.checkpoints import DAMAGED, is_original, readable, step_of, why
 from lfads_tf2.training.schedules import TrainingState
+
+log = logging.getLogger("lfads_tf2")
 
 
 class ModelFileError(LFADSError, ValueError):
@@ -78,11 +81,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 "export it with --kind=write_model_params and give that file"
             )
         try:
-            reader = tf.train.load_checkpoint(str(path))
-            names = reader.get_variable_to_shape_map()
-            return {file_key(name) + ":0": np.asarray(reader.get_tensor(name)) for name in names}
+            with readable(path) as name:
+                reader = tf.train.load_checkpoint(name)
+                names = reader.get_variable_to_shape_map()
+                return {file_key(name) + ":0": np.asarray(reader.get_tensor(name)) for name in names}
         except DAMAGED as error:
-            raise ModelFileError(f"--model_params_file: the checkpoint {path} is damaged ({error})") from error
+            raise ModelFileError(f"--model_params_file: the checkpoint {path} is damaged ({why(error)})") from error
     raise ModelFileError(
         f"--model_params_file must be a model_params HDF5 file or the prefix of a TensorFlow 1 checkpoint (a path to "
         f"which .index can be added), got {path}, which is {'neither' if path.exists() else 'not there'}"
@@ -96,17 +100,23 @@ def load_checkpoint(model: LFADS, prefix: Path) -> Loaded:
     try:
         original = is_original(prefix)
         if not original:
-            saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+            with readable(prefix) as path:
+                saved.read(path).assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError) as error:
-        raise ModelFileError(f"--lfads_save_dir: the checkpoint {prefix} does not fit this model: {error}") from error
+        raise ModelFileError(
+            f"--lfads_save_dir: the checkpoint {prefix} does not fit this model: {why(error)}"
+        ) from error
     except DAMAGED as error:
         raise ModelFileError(
-            f"--lfads_save_dir: the checkpoint {prefix} is damaged ({error}); name another one with "
+            f"--lfads_save_dir: the checkpoint {prefix} is damaged ({why(error)}); name another one with "
             "--checkpoint_pb_load_name, or remove its name from the state file"
         ) from error
     if original:
         return load_original(model, prefix)
-    return Loaded(step_of(prefix), TrainingState.from_json(state.numpy().decode()).learning_rate)
+    trained = TrainingState.from_json(state.numpy().decode())
+    if trained.failed:
+        log.warning("The training of this model ended with an error: %s", trained.failed)
+    return Loaded(step_of(prefix), trained.learning_rate)
 
 
 def parameters(model: LFADS, loaded: Loaded) -> dict[str, np.ndarray]:

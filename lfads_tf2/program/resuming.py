@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ def prepare(folder: Path, hp: HyperParameters, record: RunRecord | None, data: d
     if hp.resume == "never":
         _put_aside(folder, hp)
         return False
-    if checkpoints.for_resume(folder) is None:
+    _remove_litter(folder)
+    if not checkpoints.for_resume(folder):
         if hp.resume == "must":
             raise RunError(f"--resume=must: there is no checkpoint in {folder} to go on from; leave the flag out")
+        _refuse_lost_run(folder, hp)
         return False
     if record is None:
         return True
@@ -65,6 +68,26 @@ def say_other_data(record: RunRecord | None, data: dict[str, dict[str, Any]]) ->
     wrong = [] if record is None else fingerprint.differences(record.data, data)
     if wrong:
         log.warning("These are not the data that the model was trained on: %s.", "; ".join(wrong))
+
+
+def _refuse_lost_run(folder: Path, hp: HyperParameters) -> None:
+    """Raises RunError for a folder without a checkpoint that has had one: starting anew would bury what is left."""
+    path = folder / f"{hp.csv_log}.csv"
+    text = path.read_bytes() if path.is_file() else b""
+    # The first epoch's line is written before the first checkpoint.
+    if text.count(b"\n") > 1:
+        raise RunError(
+            f"--lfads_save_dir: {folder} holds the log of a training ({path.name}) but none of its checkpoints; bring "
+            "them back, train in a new --lfads_save_dir, or give --resume=never, which puts the old run aside"
+        )
+
+
+def _remove_litter(folder: Path) -> None:
+    """Removes what commands that were killed have left half-written; only one command at a time works here."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob("*.tempstate*")]:
+        path.unlink(missing_ok=True)
+    for path in folder.glob("*ckpt-*_temp"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _put_aside(folder: Path, hp: HyperParameters) -> None:

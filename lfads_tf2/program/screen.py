@@ -10,9 +10,18 @@ import sys
 
 def show_messages() -> None:
     """Sends the package's messages to standard error, and of other libraries only errors."""
+    _open_closed_streams()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("absl", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that were closed lead nowhere instead: else the next file that is opened takes their place, and
+    what libraries print goes into it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ trials are read in blocks.
 
 from __future__ import annotations
 
+import collections
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,13 @@ import h5py
 import numpy as np
 
 from lfads_tf2.errors import LFADSError
+from lfads_tf2.recordings.binning import TOLERANCE, window_counts
+from lfads_tf2.recordings.cutting import doubts
+from lfads_tf2.recordings.nwb import read as read_nwb
+from lfads_tf2.recordings.recording import RecordingError, Table
+from lfads_tf2.recordings.windows import aligned
+
+log = logging.getLogger("lfads_tf2")
 
 # Larger arrays stay in the file until trials are asked for.
 LAZY_BYTES = 64 * 2**20
@@ -158,7 +167,7 @@ def counts_from_spike_times(
     width = bin_ms / 1000.0
     counts = np.zeros((len(starts), len(spike_times), bins), np.uint16)
     # One sorted search of all edges a trial; edges are made in one go so that bins of neighbours cannot overlap.
-    edges = (np.asarray(starts, float) + offset_ms / 1000.0)[:, None] + np.arange(bins + 1) * width
+    edges = (np.asarray(starts, float) + offset_ms / 1000.0)[:, None] + (np.arange(bins + 1) - TOLERANCE) * width
     for channel, times in enumerate(spike_times):
         places = np.searchsorted(np.sort(np.asarray(times, float)), edges)
         counts[:, channel] = np.diff(places, axis=1)
@@ -173,7 +182,9 @@ def load_nwb(
     offset_ms: float = 0.0,
     condition_column: str | None = None,
 ) -> dict[str, Any]:
-    """Spike counts of an NWB file's units in its trials, as the arguments of a session.
+    """Spike counts of an NWB file's units in its trials, as the arguments of a session of the run manager.
+
+    ``lfads_tf2.Recording`` does more, and writes the program's own files.
 
     Args:
         path: the file. bin_ms: bin width.
@@ -183,35 +194,60 @@ def load_nwb(
         condition_column: column of the trials table that holds conditions.
 
     Returns:
-        ``counts`` (trials x channels x bins), ``time_vec_ms`` and, with a column, ``condition_id``.
+        ``counts`` (trials x channels x bins: the run manager's order, not that of Estimator), ``time_vec_ms``,
+        ``trial_ids`` (of the trials table), ``start_s`` (of each trial on the session's clock) and, with a
+        column, ``condition_id``. What was left out, and what looks like a mistake, goes to the logger ``lfads_tf2``.
 
     Raises:
-        LoadError: pynwb is missing, or the file lacks units, trials or a column.
+        LoadError: pynwb is missing, the file cannot be read or lacks units, trials or a column, or no trial is left.
     """
     try:
-        from pynwb import NWBHDF5IO
-    except ModuleNotFoundError:
-        raise LoadError("reading NWB files needs pynwb: pip install -e '.[nwb]'") from None
-    with NWBHDF5IO(str(path), "r") as reader:
-        file = reader.read()
-        if file.units is None or file.trials is None:
-            raise LoadError(
-                f"{path} needs a units table and a trials table; it lacks {'units' if file.units is None else 'trials'}"
-            )
-        columns = file.trials.colnames
-        for column in (align_to, condition_column):
-            if column is not None and column not in columns:
-                raise LoadError(f"{path}: the trials table has no column {column!r}; it has {', '.join(columns)}")
-        starts = np.asarray(file.trials[align_to][:], float)
-        stops = np.asarray(file.trials["stop_time"][:], float)
-        usable = np.isfinite(starts)
-        longest = np.min(stops[usable] - starts[usable]) * 1000.0 - offset_ms
-        bins = int((longest if length_ms is None else length_ms) / bin_ms + 1e-6)
-        spikes = [np.asarray(file.units["spike_times"][unit]) for unit in range(len(file.units))]
-        found = {
-            "counts": counts_from_spike_times(spikes, starts[usable], bins, bin_ms, offset_ms),
-            "time_vec_ms": offset_ms + np.arange(bins) * bin_ms,
-        }
+        recording = read_nwb(Path(path))
+        if "trials" not in recording.tables:
+            raise LoadError(f"{path} needs a units table and a trials table; it lacks trials")
+        table, width = recording.tables["trials"], bin_ms / 1000.0
+        if length_ms is None:
+            table, length_ms = _of_known_length(path, table, align_to, offset_ms)
+            recording.tables["trials"] = table
+        bins = int(length_ms / bin_ms + 1e-6)
+        if bins < 1:
+            raise LoadError(f"{path}: trials of {length_ms:g} ms from {offset_ms:g} ms on have no bin of {bin_ms:g} ms")
         if condition_column is not None:
-            found["condition_id"] = np.asarray(file.trials[condition_column][:])[usable]
-    return found
+            table.column(condition_column, f"the table trials of {path}")
+        window = (offset_ms, offset_ms + bins * bin_ms)
+        found = aligned(recording, "trials", "", align_to, window, width, "")
+        counts = window_counts(recording, found.start_s, bins, width, np.arange(len(recording.units)))
+    except RecordingError as error:
+        raise LoadError(str(error)) from error
+    reasons = collections.Counter(one.why for one in found.dropped)
+    for note in (*(f"{number} trials left out: {why}" for why, number in reasons.items()), *found.notes,
+                 *doubts(recording, counts, found)):  # fmt: skip
+        log.warning("%s: %s", path, note)
+    content = {
+        "counts": counts.transpose(0, 2, 1),
+        "time_vec_ms": offset_ms + np.arange(bins) * bin_ms,
+        "trial_ids": table.ids[found.index],
+        "start_s": found.start_s,
+    }
+    return content if condition_column is None else content | {"condition_id": found.columns[condition_column]}
+
+
+def _of_known_length(path: Path, table: Table, align_to: str, offset_ms: float) -> tuple[Table, float]:
+    """The trials that have a length, and that of the shortest; a short one among long ones is said."""
+    what = f"the table trials of {path}"
+    lengths = (table.column("stop_time", what) - table.column(align_to, what)) * 1000.0 - offset_ms
+    known = np.isfinite(lengths) & (lengths > 0)
+    if not known.any():
+        raise LoadError(
+            f"{path}: no trial has a length above 0 from {align_to} {offset_ms:+g} ms on; look at the times"
+        )
+    shortest, usual = float(lengths[known].min()), float(np.median(lengths[known]))
+    if shortest < 0.9 * usual:
+        row = table.ids[known][np.argmin(lengths[known])]
+        log.warning(
+            "%s: all %d trials were cut to %g ms because of trial %s (half of them last %g ms); give length_ms, or "
+            "leave short trials out", path, int(known.sum()), shortest, row, usual,
+        )  # fmt: skip
+    if not known.all():
+        log.warning("%s: %d trials left out: %s or stop_time is not known", path, int((~known).sum()), align_to)
+    return Table({name: values[known] for name, values in table.columns.items()}, table.ids[known]), shortest

@@ -5,7 +5,10 @@ TensorFlow's own manager always calls its state file ``checkpoint``; the origina
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,7 +17,11 @@ from lfads_tf2.files import write_text
 
 ROLLING, LOWEST_VALIDATION = "checkpoint", "checkpoint_lve"
 # What reading a truncated or overwritten checkpoint raises.
-DAMAGED = (IndexError, RuntimeError, tf.errors.OpError)
+DAMAGED = (IndexError, RuntimeError, ValueError, tf.errors.OpError)
+
+# A state file's lines, and the end of a checkpoint's name.
+_NAMED = re.compile(r'^\s*(all_model_checkpoint_paths|model_checkpoint_path)\s*:\s*"([^"\n]*)"', re.MULTILINE)
+_SUFFIX = re.compile(r"ckpt-\d+$")
 
 
 class CheckpointManager:
@@ -50,21 +57,37 @@ class CheckpointManager:
 
 
 def saved_checkpoints(state_file: Path) -> list[Path]:
-    """Prefixes that a state file names and that exist, oldest first, newest last; ours and the original's alike."""
-    if not state_file.exists():
-        return []
-    state = tf.train.get_checkpoint_state(str(state_file.parent), latest_filename=state_file.name)
-    if state is None:
-        return []
+    """Prefixes that a state file names and that exist, oldest first, newest last; ours and the original's alike.
+
+    Where the file is gone, or names nothing that is there, the checkpoints themselves say what there is.
+    """
+    folder = state_file.parent
+    try:
+        text = state_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
     # Folders move between machines: only the file names count.
-    paths = [state_file.parent / Path(path).name for path in state.all_model_checkpoint_paths]
-    newest = state_file.parent / Path(state.model_checkpoint_path).name
-    paths = [path for path in paths if path != newest] + [newest]
-    return [path for path in paths if path.with_name(path.name + ".index").exists()]
+    named = [(kind, folder / re.split(r"[/\\]", name)[-1]) for kind, name in _NAMED.findall(text)]
+    newest = [path for kind, path in named if kind == "model_checkpoint_path"]
+    paths = [path for kind, path in named if path not in newest] + newest[-1:]
+    found = [path for path in paths if _SUFFIX.search(path.name) and _is_there(path)]
+    return found or (_by_files(folder, state_file.name) if state_file.name in (ROLLING, LOWEST_VALIDATION) else [])
+
+
+def _is_there(prefix: Path) -> bool:
+    return prefix.with_name(prefix.name + ".index").exists()
+
+
+def _by_files(folder: Path, state_file: str) -> list[Path]:
+    """Prefixes of all checkpoints of one kind in a folder, by step."""
+    found = [path.with_suffix("") for path in folder.glob("*.index")]
+    lowest = state_file == LOWEST_VALIDATION
+    kept = [path for path in found if _SUFFIX.search(path.name) and ("_lve.ckpt-" in path.name) == lowest]
+    return sorted(kept, key=step_of)
 
 
 def newest(folder: Path, state_file: str) -> Path | None:
-    """Prefix of the newest checkpoint that a state file of this folder names, or None."""
+    """Prefix of the newest checkpoint of this kind in a folder, or None."""
     found = saved_checkpoints(folder / state_file)
     return found[-1] if found else None
 
@@ -82,26 +105,52 @@ def for_inference(folder: Path, wanted: str) -> Path:
         wanted: a state file's name, or empty for checkpoint_lve where there is one, else checkpoint.
 
     Raises:
-        FileNotFoundError: there is none; the message says what to do.
+        FileNotFoundError: there is none, or the lowest-validation one has been lost; the message says what to do.
     """
     names = [wanted] if wanted else [LOWEST_VALIDATION, ROLLING]
     for name in names:
         prefix = newest(folder, name)
         if prefix is not None:
             return prefix
+        if name != wanted and (folder / name).exists():
+            raise FileNotFoundError(
+                f"--lfads_save_dir: {folder / name} names a lowest-validation checkpoint, but its files are gone; give "
+                f"--checkpoint_pb_load_name={ROLLING} to use the newest weights instead, or bring the files back"
+            )
     raise FileNotFoundError(
         f"--lfads_save_dir: no trained model in {folder} (looked for {' and '.join(names)}); train first with "
         "--kind=train, or give --model_params_file"
     )
 
 
-def for_resume(folder: Path) -> Path | None:
-    """The checkpoint of either kind with the highest step: the least work is lost. None in a fresh folder."""
-    found = [prefix for prefix in (newest(folder, ROLLING), newest(folder, LOWEST_VALIDATION)) if prefix is not None]
-    return max(found, key=step_of) if found else None
+def for_resume(folder: Path) -> list[Path]:
+    """All checkpoints of either kind, the highest step first: the least work is lost. Empty in a fresh folder.
+
+    Of two of one step the rolling one comes first: it may have been written later.
+    """
+    found = [path for name in (ROLLING, LOWEST_VALIDATION) for path in saved_checkpoints(folder / name)]
+    return sorted(found, key=step_of, reverse=True)
+
+
+@contextlib.contextmanager
+def readable(prefix: Path) -> Iterator[str]:
+    """The prefix as TensorFlow reads it: brackets, stars and the like stand for patterns there, in folders too."""
+    if not set("*?[]\\") & set(str(prefix.absolute())):
+        yield str(prefix)
+        return
+    with tempfile.TemporaryDirectory(prefix="lfads_") as folder:
+        alias = Path(folder) / "run"
+        alias.symlink_to(prefix.parent.absolute(), target_is_directory=True)
+        yield str(alias / prefix.name)
+
+
+def why(error: BaseException) -> str:
+    """The first line of an error of TensorFlow, which tells all that a user can use."""
+    return f"{str(error).strip().partition(chr(10))[0]:.200}"
 
 
 def is_original(prefix: Path) -> bool:
     """Whether a checkpoint was written by the original TensorFlow 1 program."""
-    names = {name for name, _ in tf.train.list_variables(str(prefix))}
+    with readable(prefix) as path:
+        names = {name for name, _ in tf.train.list_variables(path)}
     return "_CHECKPOINTABLE_OBJECT_GRAPH" not in names

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lfads_tf2.files import write_text
+
+log = logging.getLogger("lfads_tf2")
+
+# What a whole line says at least.
+REQUIRED = {"epoch", "step", "total_train", "recon_train", "kl_train", "l2", "kl_weight", "l2_weight"}
 
 
 class EpochCosts(NamedTuple):
@@ -34,8 +41,12 @@ def format_line(epoch: int, step: int, train: EpochCosts, valid: EpochCosts | No
 
 
 def parse_line(line: str) -> dict[str, float]:
-    """Label/value pairs of a line; a label with two values gives ``<label>_train`` and ``<label>_valid``."""
+    """Label/value pairs of a line; a label with two values gives ``<label>_train`` and ``<label>_valid``.
+
+    Raises ValueError, KeyError or IndexError for a line that is damaged.
+    """
     values: dict[str, list[float]] = {}
+    label = ""
     for part in line.strip().split(","):
         part = part.strip()
         if part and part[0].isalpha() and part not in ("nan", "inf"):
@@ -52,12 +63,31 @@ def parse_line(line: str) -> dict[str, float]:
     return row
 
 
+def lines_of(path: Path) -> list[str]:
+    """Lines of a log, with their ends; bytes that are no text become characters that no number has."""
+    return path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
+
+
+def say_left_out(path: Path, lines: int) -> None:
+    """Says that some lines of a log could not be read."""
+    if lines:
+        log.warning("%s: %d line%s cannot be read and went.", path, lines, "" if lines == 1 else "s")
+
+
+def _parsed(path: Path) -> tuple[list[tuple[str, dict[str, float]]], int]:
+    """Its lines with what they say, and how many say nothing: a kill left them half-written, or they are damaged."""
+    lines, found = lines_of(path), []
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, IndexError):
+            row = parse_line(line)
+            if set(row) >= REQUIRED:
+                found.append((line, row))
+    return found, len(lines) - len(found)
+
+
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a fit log (ours or the original's); a line that a kill left half-written is passed over."""
-    rows = []
-    for line in path.read_text().splitlines():
-        if "l2weight," in line and not line.endswith("l2weight,"):
-            rows.append(parse_line(line))
+    """Columns of a fit log (ours or the original's); a line that a kill or damage left unreadable is passed over."""
+    rows = [row for _, row in _parsed(path)[0]]
     labels = list(rows[0]) if rows else []
     return {label: np.array([row.get(label, np.nan) for row in rows]) for label in labels}
 
@@ -67,12 +97,9 @@ class FitLog:
 
     def __init__(self, path: Path, epochs_kept: int):
         self.path = path
-        kept = []
-        if path.exists():
-            for line in path.read_text().splitlines(keepends=True):
-                fields = line.split(",")
-                if line.endswith("\n") and len(fields) > 1 and fields[0] == "epoch" and int(fields[1]) < epochs_kept:
-                    kept.append(line)
+        found, unreadable = _parsed(path) if path.exists() else ([], 0)
+        say_left_out(path, unreadable)
+        kept = (line for line, row in found if row["epoch"] < epochs_kept and line.endswith("\n"))
         write_text(path, "".join(kept))
 
     def append(self, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lfads_tf2.files import write_text
+from lfads_tf2.training.fit_log import lines_of, say_left_out
 from lfads_tf2.training.scalars import SMOOTHED
 from lfads_tf2.training.schedules import smoothed
 
@@ -24,7 +26,9 @@ class MetricsLog:
 
     def __init__(self, path: Path, epochs_kept: int):
         self.path, self.columns = path, []
-        rows = [row for row in read_rows(path) if row["epoch"] < epochs_kept] if path.exists() else []
+        rows, unreadable = _parsed(path) if path.exists() else ([], 0)
+        say_left_out(path, unreadable)
+        rows = [row for row in rows if row["epoch"] < epochs_kept]
         known = [row[SMOOTHED] for row in rows if not math.isnan(row.get(SMOOTHED, math.nan))]
         self.smoothed = known[-1] if known else None
         self._rewrite(rows)
@@ -33,7 +37,7 @@ class MetricsLog:
         """Adds one epoch; the smoothed validation reconstruction is added to ``row``."""
         if "valid/recon" in row:
             self.smoothed = smoothed(self.smoothed, row["valid/recon"])
-            row[SMOOTHED] = self.smoothed
+            row[SMOOTHED] = math.nan if self.smoothed is None else self.smoothed
         new_columns = [name for name in row if name not in self.columns]
         if new_columns:
             # A resumed run may measure more than before.
@@ -64,14 +68,23 @@ def _line(fields: list[str]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """The epochs of a ``metrics.csv``; an empty field is NaN, a line that a kill left half-written is passed over."""
-    text = path.read_text()
-    lines = text[: text.rfind("\n") + 1]
-    rows = list(csv.reader(io.StringIO(lines)))
-    if not rows:
-        return []
-    whole = [row for row in rows[1:] if len(row) == len(rows[0])]
-    return [{n: float(v) if v else math.nan for n, v in zip(rows[0], row, strict=True)} for row in whole]
+    """The epochs of a ``metrics.csv``; an empty field is NaN, a line that a kill or damage left unreadable no row."""
+    return _parsed(path)[0]
+
+
+def _parsed(path: Path) -> tuple[list[dict[str, float]], int]:
+    """Its rows, and how many lines are none."""
+    header, *lines = lines_of(path) or [""]
+    columns, rows = next(csv.reader([header]), []), []
+    if "epoch" not in columns:
+        return [], len(lines) + bool(header)
+    for line in lines:
+        with contextlib.suppress(ValueError, csv.Error):
+            fields = next(csv.reader([line]), [])
+            row = {n: float(v) if v else math.nan for n, v in zip(columns, fields, strict=True)}
+            if line.endswith("\n"):
+                rows.append(row)
+    return rows, len(lines) - len(rows)
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:

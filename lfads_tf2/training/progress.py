@@ -1,77 +1,75 @@
-"""What a person sees while training runs: a progress bar and TensorBoard."""
+"""What a person sees while a model trains, and Ctrl-C."""
 
 from __future__ import annotations
 
 import logging
 import math
 import signal
-import sys
 import threading
 import time
-from pathlib import Path
-
-import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
 from lfads_tf2.hyperparameters import HyperParameters
-from lfads_tf2.training.fit_log import parse_line
-from lfads_tf2.training.scalars import TRUTH_R2
+from lfads_tf2.training.remaining import Remaining
 from lfads_tf2.training.schedules import TrainingState
+from lfads_tf2.training.status_line import StatusLine, duration
 
 log = logging.getLogger("lfads_tf2")
 
-# Where standard error is not a terminal, a line now and then is enough.
-SECONDS_BETWEEN_LINES = 30.0
+
+def digits(value: float) -> str:
+    """A cost with five digits that count, whatever its unit."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    return f"{value:.{min(6, max(0, 4 - math.floor(math.log10(abs(value)))))}f}"
 
 
-def minutes(seconds: float) -> str:
-    """A duration as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def at_full_weight(row: dict[str, float], half: str) -> float:
+    """The cost of one half as if the ramps were complete, so that epochs compare; ``row``: of metrics.csv."""
+    rising = (1 - row["kl_weight"]) * row[f"{half}/kl"] + (1 - row["l2_weight"]) * row["l2"]
+    return row[f"{half}/total"] + rising
 
 
 class Progress:
-    """A bar with epoch, costs, learning rate and an estimate of the time left to the stopping rate."""
+    """One line: epoch, phase, costs, learning rate and time left.
+
+    Args:
+        hp: of the model.
+        state: where training starts.
+        show: False shows nothing.
+    """
 
     def __init__(self, hp: HyperParameters, state: TrainingState, show: bool):
-        self.hp = hp
-        self.start_time, self.start_epoch, self.start_rate = time.monotonic(), state.epoch, state.learning_rate
-        on_terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            initial=state.epoch,
-            total=hp.max_epochs or None,
-            unit=" epochs",
-            disable=not show,
-            mininterval=0.5 if on_terminal else SECONDS_BETWEEN_LINES,
-            bar_format=None if hp.max_epochs else "epoch {n_fmt} [{elapsed}, {rate_fmt}] {postfix}",
-        )
+        self.hp, self.line = hp, StatusLine(show)
+        self.remaining = Remaining(hp, state)
+        ends = [hp.kl_start_step + hp.kl_increase_steps]
+        if hp.l2_gen_scale or hp.l2_con_scale:
+            ends.append(hp.l2_start_step + hp.l2_increase_steps)
+        self._warm_up_steps = max(ends)
 
-    def seconds_left(self, state: TrainingState) -> float | None:
-        """Time to the stopping rate at the pace at which the rate has fallen so far; None before it has."""
-        fallen = math.log(self.start_rate / state.learning_rate)
-        estimates = []
-        elapsed = time.monotonic() - self.start_time
-        if fallen > 0:
-            estimates.append(elapsed * max(math.log(state.learning_rate / self.hp.learning_rate_stop), 0.0) / fallen)
-        if self.hp.max_epochs and state.epoch > self.start_epoch:
-            estimates.append(elapsed / (state.epoch - self.start_epoch) * (self.hp.max_epochs - state.epoch))
-        return min(estimates) if estimates else None
-
-    def update(self, state: TrainingState, line: str) -> None:
-        """After an epoch, with its line of the fit log."""
-        if self.bar.disable:
+    def update(self, state: TrainingState, row: dict[str, float]) -> None:
+        """After an epoch, with its row of metrics.csv."""
+        self.remaining.epoch_done(state, time.monotonic())
+        if not self.line.shown:
             return
-        row, left = parse_line(line), self.seconds_left(state)
-        valid = f" valid {row['total_valid']:.1f}" if "total_valid" in row else ""
-        left = "" if left is None else f", about {minutes(left)} left"
-        self.bar.set_postfix_str(f"train {row['total_train']:.1f}{valid} rate {state.learning_rate:.2g}{left}", False)
-        self.bar.update()
+        of = f"/{self.hp.max_epochs}" if self.hp.max_epochs else ""
+        warm = row["step"] / self._warm_up_steps if self._warm_up_steps else 1.0
+        costs = [
+            (4 if half == "valid" else 3, f"{half} {digits(at_full_weight(row, half))}")
+            for half in ("train", "valid") if f"{half}/total" in row
+        ]  # fmt: skip
+        phase = f"warm-up {100 * warm:.0f} %" if warm < 1 else ""
+        rate = f"rate {state.learning_rate:.2g}"
+        self.line.update([(5, f"epoch {state.epoch}{of}"), (2, phase), *costs, (1, rate), (6, self._left(state))])
+
+    def _left(self, state: TrainingState) -> str:
+        left = self.remaining.left(state)
+        if left is None:
+            return ""
+        return f"{'at most' if left.bound else 'about'} {duration(left.seconds)} left"
 
     def close(self) -> None:
-        """Leaves the bar as it is and goes to a new line."""
-        self.bar.close()
+        """Leaves the line as it is and goes to a new one."""
+        self.line.close()
 
 
 class Interrupts:
@@ -92,44 +90,3 @@ class Interrupts:
         """Gives Ctrl-C back."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
-
-
-class TensorBoard:
-    """Scalars of each epoch in ``lfads_log/``, under the names of metrics.csv."""
-
-    def __init__(self, folder: Path, model):
-        self.model = model
-        self._written: dict[str, float] = {}
-        self.writer = tf.summary.create_file_writer(str(folder))
-        self._names: list[str] = []
-
-    def write(self, row: dict[str, float]) -> None:
-        """After an epoch: its row of metrics.csv, and time constant and variance of the AR(1) prior of each input."""
-        scalars = {name: value for name, value in row.items() if name not in ("epoch", "step")}
-        if self.model.has_controller and hasattr(self.model.co_prior, "log_tau"):
-            prior = self.model.co_prior
-            for index, (log_tau, log_variance) in enumerate(
-                zip(np.ravel(prior.log_tau), np.ravel(prior.log_noise_variance), strict=True)
-            ):
-                scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
-                scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
-        # What is there now and then only, and settings, which hardly ever change, stay out of the compiled call.
-        rare = {name: scalars.pop(name) for name in [*scalars] if name == TRUTH_R2 or name.startswith("hp/")}
-        if list(scalars) != self._names:
-            self._names, self._write = list(scalars), tf.function(self._write_all)
-        self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(row["step"], tf.int64))
-        with self.writer.as_default(step=row["step"]):
-            for name, value in rare.items():
-                if value != self._written.get(name):
-                    tf.summary.scalar(name, value)
-        self._written = rare
-
-    def _write_all(self, values, step) -> None:
-        """Compiled, since a dozen summaries one by one take longer than a step of a small model."""
-        with self.writer.as_default():
-            for index, name in enumerate(self._names):
-                tf.summary.scalar(name, values[index], step=step)
-
-    def close(self) -> None:
-        """Flushes what is pending."""
-        self.writer.close()

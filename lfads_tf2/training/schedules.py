@@ -25,6 +25,7 @@ class TrainingState:
     best_smoothed: float = math.inf
     epochs_since_best: int = 0
     epochs_since_fall: int = 0  # of the learning rate or of the smoothed reconstruction, whichever was later
+    failed: str = ""  # why training gave up; empty as long as it has not
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -53,13 +54,20 @@ def update_learning_rate(state: TrainingState, hp: HyperParameters, train_total:
     return falls
 
 
-def smoothed(before: float | None, new: float) -> float:
-    """The smoothed value after one more epoch; ``before`` is None at the first."""
-    return new if before is None else SMOOTHING * new + (1 - SMOOTHING) * before
+def smoothed(before: float | None, new: float) -> float | None:
+    """The smoothed value after one more epoch; ``before`` is None at the first. What is not finite changes nothing."""
+    if not math.isfinite(new):
+        return before
+    return new if before is None or not math.isfinite(before) else SMOOTHING * new + (1 - SMOOTHING) * before
 
 
 def watch_validation(state: TrainingState, recon: float) -> None:
-    """Notes the validation reconstruction of an epoch, for the plateau schedule and for early stopping."""
+    """Notes the validation reconstruction of an epoch, for the plateau schedule and for early stopping.
+
+    One that is not finite says nothing about either.
+    """
+    if not math.isfinite(recon):
+        return
     state.smoothed_valid = smoothed(state.smoothed_valid, recon)
     if state.smoothed_valid < state.best_smoothed:
         state.best_smoothed = state.smoothed_valid
@@ -85,7 +93,8 @@ def is_lowest_validation(state: TrainingState, hp: HyperParameters, kl_weight, l
     Both ramps must be complete (L2 only where it is used), and the first epoch never counts.
     """
     l2_complete = l2_weight >= 1 or (hp.l2_gen_scale == 0 and hp.l2_con_scale == 0)
-    if kl_weight >= 1 and l2_complete and state.epoch > 0 and valid_total < state.best_valid:
+    lower = math.isfinite(valid_total) and valid_total < state.best_valid
+    if kl_weight >= 1 and l2_complete and state.epoch > 0 and lower:
         state.best_valid = float(valid_total)
         return True
     return False

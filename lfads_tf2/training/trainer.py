@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lfads_tf2.training.epoch_metrics import EpochMetrics, TruthR2
 from lfads_tf2.training.epochs import prepare
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
 from lfads_tf2.training.metrics_log import MetricsLog
-from lfads_tf2.training.progress import Interrupts, Progress, TensorBoard
+from lfads_tf2.training.progress import Interrupts, Progress
 from lfads_tf2.training.scalars import TRUTH_R2
 from lfads_tf2.training.schedules import (
     TrainingState,
@@ -29,6 +30,7 @@ from lfads_tf2.training.schedules import (
     watch_validation,
 )
 from lfads_tf2.training.tally import EpochResult, numbers
+from lfads_tf2.training.tensorboard import TensorBoard
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -90,7 +92,7 @@ class Trainer:
                 (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
             )
         )
-        self.show_progress, self.callbacks = show_progress, callbacks
+        self.show_progress, self.callbacks, self._valid_finite = show_progress, callbacks, True
         self._resume(saved)
         self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
         self._good_weights = self._snapshot()
@@ -104,9 +106,11 @@ class Trainer:
         """Trains until the learning rate is below learning_rate_stop, or max_epochs is reached.
 
         Raises:
-            TrainingFailed: the cost stayed NaN or infinite down to the lowest learning rate.
+            TrainingFailed: the cost stayed NaN or infinite down to the lowest learning rate, now or before.
             KeyboardInterrupt: Ctrl-C, after the epoch in progress has ended and been saved.
         """
+        if self.state.failed:
+            raise TrainingFailed(self.state.failed)
         fit_log = FitLog(self.save_dir / f"{self.hp.csv_log}.csv", self.state.epoch)
         board = TensorBoard(self.save_dir / "lfads_log", self.model)
         metrics_log = MetricsLog(self.save_dir / "metrics.csv", self.state.epoch)
@@ -122,9 +126,9 @@ class Trainer:
                 metrics_log.append(row)
                 for callback in self.callbacks:
                     callback(dict(row))
-                line = self._end_epoch(result, valid, fit_log)
+                self._end_epoch(result, valid, fit_log)
                 board.write(row)
-                progress.update(self.state, line)
+                progress.update(self.state, row)
         finally:
             interrupts.close()
             progress.close()
@@ -143,6 +147,10 @@ class Trainer:
 
     def _finished(self) -> bool:
         if self.hp.max_epochs and self.state.epoch >= self.hp.max_epochs:
+            log.info(
+                "Stopping: %d epochs are done and --max_epochs is %d, given now or in the run folder's settings; a "
+                "larger one, or 0 for no limit, trains on.", self.state.epoch, self.hp.max_epochs,
+            )  # fmt: skip
             return True
         patience = self.hp.early_stopping_patience
         if patience and self.state.epochs_since_best >= patience:
@@ -181,13 +189,15 @@ class Trainer:
             "learning rate lowered to %.3g.", self.state.epoch, name, self.state.learning_rate,
         )  # fmt: skip
         if self.state.learning_rate < self.hp.learning_rate_stop:
-            self.save(self.rolling)
-            raise TrainingFailed(
+            self.state.failed = (
                 f"training went to NaN or infinity again and again (first bad: {name}) and the learning rate is now "
                 f"below --learning_rate_stop; the last good weights are saved. Try a lower --cell_clip_value (now "
                 f"{self.hp.cell_clip_value}), --max_grad_norm (now {self.hp.max_grad_norm}) or --learning_rate_init "
-                f"(now {self.hp.learning_rate_init}), and look for extreme values in the data."
+                f"(now {self.hp.learning_rate_init}), with --do_reset_learning_rate to go on from these weights, and "
+                "look for extreme values in the data."
             )
+            self.save(self.rolling)
+            raise TrainingFailed(self.state.failed)
 
     def _name_of(self, index: int) -> str:
         """The original's name of a trained variable, for messages."""
@@ -211,8 +221,8 @@ class Trainer:
     def _valid_rates(self, session: int, trials: np.ndarray) -> np.ndarray:
         return self.epochs.valid_rates(tf.constant(session), tf.constant(trials, tf.int32)).numpy()
 
-    def _end_epoch(self, result: EpochResult, valid: Costs | None, fit_log: FitLog) -> str:
-        """Learning rate, log line and checkpoints after an epoch; returns the line."""
+    def _end_epoch(self, result: EpochResult, valid: Costs | None, fit_log: FitLog) -> None:
+        """Learning rate, log line and checkpoints after an epoch."""
         state, hp = self.state, self.hp
         train, valid = (
             None if half is None else EpochCosts(float(half.total), float(half.recon), float(half.kl))
@@ -223,6 +233,7 @@ class Trainer:
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
         if valid is not None:
             watch_validation(state, valid.recon)
+            self._say_if_not_finite(valid.total)
         if hp.learning_rate_schedule == "plateau":
             update_learning_rate_on_plateau(state, hp)
         else:
@@ -234,34 +245,52 @@ class Trainer:
             self.save(self.rolling)
         if lowest:
             self.save(self.lowest_validation)
-        return line
+
+    def _say_if_not_finite(self, valid_total: float) -> None:
+        """Says that the validation cost is NaN or infinite, once until it is a number again."""
+        finite = math.isfinite(valid_total)
+        if self._valid_finite and not finite:
+            log.warning(
+                "Epoch %d: the validation cost is %g. Until it is a number again it counts neither for early stopping "
+                "nor for the learning rate and the lowest-validation checkpoint; look for extreme values in the "
+                "validation data.",
+                self.state.epoch, valid_total,
+            )  # fmt: skip
+        self._valid_finite = finite
 
     def _resume(self, saved: tf.train.Checkpoint) -> None:
-        prefix = checkpoints.for_resume(self.save_dir)
-        if prefix is None:
+        """Goes on from the newest checkpoint that can be read, if there is any."""
+        damaged = []
+        for prefix in checkpoints.for_resume(self.save_dir):
+            try:
+                if checkpoints.is_original(prefix):
+                    raise TrainingFailed(
+                        f"{prefix} was written by the original program, whose optimiser state is not used; start from "
+                        f"it with --model_params_file={prefix} and a new --lfads_save_dir"
+                    )
+                with checkpoints.readable(prefix) as path:
+                    saved.read(path).assert_existing_objects_matched()
+                self.state = TrainingState.from_json(self._state_text.numpy().decode())
+                break
+            except TrainingFailed:
+                raise
+            except AssertionError as error:
+                raise TrainingFailed(
+                    f"the checkpoint {prefix} does not hold all of this model ({checkpoints.why(error)}); train in a "
+                    "new --lfads_save_dir"
+                ) from error
+            except checkpoints.DAMAGED as error:
+                log.warning("The checkpoint %s is damaged (%s).", prefix, checkpoints.why(error))
+                damaged.append(prefix.name)
+        else:
+            if damaged:
+                raise TrainingFailed(
+                    f"every checkpoint in {self.save_dir} is damaged ({', '.join(damaged)}); bring one back, or train "
+                    "in a new --lfads_save_dir (or with --resume=never, which puts the old run aside)"
+                )
             return
-        try:
-            original = checkpoints.is_original(prefix)
-            if not original:
-                saved.read(str(prefix)).assert_existing_objects_matched()
-        except AssertionError as error:
-            raise TrainingFailed(
-                f"the checkpoint {prefix} does not hold all of this model ({str(error)[:200]} ...); train in a new "
-                "--lfads_save_dir"
-            ) from error
-        except checkpoints.DAMAGED as error:
-            raise TrainingFailed(
-                f"the checkpoint {prefix} is damaged ({error}); remove its name from the state file checkpoint or "
-                "checkpoint_lve to go on from the one before, or train in a new --lfads_save_dir"
-            ) from error
-        if original:
-            raise TrainingFailed(
-                f"{prefix} was written by the original program, whose optimiser state is not used; start from it with "
-                f"--model_params_file={prefix} and a new --lfads_save_dir"
-            )
-        self.state = TrainingState.from_json(self._state_text.numpy().decode())
         if self.hp.do_reset_learning_rate:
-            self.state.learning_rate = self.hp.learning_rate_init
+            self.state.learning_rate, self.state.failed = self.hp.learning_rate_init, ""
             self.state.cost_history = []
         log.info("Resuming from %s after epoch %d.", prefix, self.state.epoch)
 

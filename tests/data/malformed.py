@@ -149,7 +149,7 @@ _BOTH = good(**_EXT)
 # fmt: off
 FOLDERS = [
     Malformed("folder missing", lambda path: None, r"--data_dir=.*: there is no such folder; check"),
-    Malformed("folder is a file", _file_not_folder, r"--data_dir=.*: not a folder; give the folder that holds"),
+    Malformed("folder is a file", _file_not_folder, r"--data_dir=.*: not a folder with one HDF5 file a session; give the folder that holds"),
     Malformed("folder empty", lambda path: os.makedirs(path), r"no HDF5 file found; the folder holds no files; give"),
     Malformed("only other files", _text_file("README.md"), r"no HDF5 file found; the folder holds README\.md; give"),
     Malformed("stem matches nothing", _sessions(good(), good(), names=("lfad_a.h5", "zz.h5")), r"no file is called lfads_<session>.*holds lfad_a\.h5, zz\.h5; nearest: lfad_a\.h5; correct --data_filename_stem", _STEM),

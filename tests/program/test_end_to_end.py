@@ -180,16 +180,22 @@ def test_which_checkpoint_inference_uses_is_said(folder, caplog):
 
     assert f"{names_of['checkpoint_lve']} (step" in used()
     assert f"{names_of['checkpoint']} (step {3 * EPOCHS})" in used("--checkpoint_pb_load_name=checkpoint")
+    # A state file that is gone does not make it take another one.
     (run_folder / "checkpoint_lve").unlink()
-    assert f"{names_of['checkpoint']} (step" in used()
+    assert f"{names_of['checkpoint_lve']} (step" in used()
 
 
 def test_a_checkpoint_that_is_not_there(folder, capsys):
     push_mean = ("--kind=posterior_push_mean", f"--data_dir={folder}", "--device=cpu:0")
     assert run(*push_mean, "--checkpoint_pb_load_name=checkpoint_best") == 2
     assert "looked for checkpoint_best" in capsys.readouterr().err
-    for state in ("checkpoint", "checkpoint_lve"):
-        (folder / "lfads_output" / state).unlink()
+    run_folder = folder / "lfads_output"
+    for path in run_folder.glob("*_lve.ckpt-*"):
+        path.unlink()
+    assert run(*push_mean) == 2
+    assert "its files are gone; give --checkpoint_pb_load_name=checkpoint to use" in capsys.readouterr().err
+    for path in [*run_folder.glob("checkpoint*"), *run_folder.glob("*.ckpt-*")]:
+        path.unlink()
     assert run(*push_mean) == 2
     assert "looked for checkpoint_lve and checkpoint); train first with --kind=train" in capsys.readouterr().err
     assert not [name for name in names(folder) if name.startswith("model_runs")]
@@ -204,7 +210,8 @@ def test_a_damaged_checkpoint(kind, ending, folder, capsys):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert run(f"--kind={kind}", f"--data_dir={folder}", "--device=cpu:0") == 2
     error = capsys.readouterr().err
-    assert "lfads_vae" in error and "is damaged" in error and "state file" in error
+    assert "lfads_vae" in error and "is damaged" in error and len(error.splitlines()) < 20
+    assert ("--resume=never" if kind == "train" else "--checkpoint_pb_load_name") in error
 
 
 def test_training_again_goes_on(folder, caplog):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import types
 
 import h5py
 import numpy as np
 import pytest
+from recordings.made import nwb_file, spikes
 from scipy.io import savemat
 
 from lfads_tf2.data.blocks import trial_blocks
@@ -117,44 +117,23 @@ def test_counts_from_spike_times():
         np.testing.assert_array_equal(wide[trial, 0], np.histogram(spikes[0], edges)[0])
 
 
-def test_nwb_without_and_with_its_library(tmp_path, monkeypatch):
+def test_nwb_without_its_library(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynwb", None)
-    with pytest.raises(LoadError, match=r"pip install -e '\.\[nwb\]'"):
+    with pytest.raises(LoadError, match=r"pip install 'lfads-tf2\[nwb\]'"):
         load_nwb(tmp_path / "a.nwb")
 
-    class Table(dict):
-        colnames = ("start_time", "stop_time", "target")
 
-    class Units(dict):
-        def __len__(self):
-            return 2
-
-    file = types.SimpleNamespace(
-        units=Units(spike_times=[np.array([0.1, 1.11]), np.array([1.0])]),
-        trials=Table(start_time=np.array([0.0, 1.0]), stop_time=np.array([0.5, 1.4]), target=np.array(["a", "b"])),
-    )
-
-    class Reader:
-        def __init__(self, *_):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def read(self):
-            return file
-
-    monkeypatch.setitem(sys.modules, "pynwb", types.SimpleNamespace(NWBHDF5IO=Reader))
-    data = load_nwb(tmp_path / "a.nwb", bin_ms=100.0, condition_column="target")
-    assert data["counts"].shape == (2, 2, 4)  # the shorter trial lasts 400 ms
-    assert data["counts"][:, 0].tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
-    assert data["counts"][:, 1].tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
-    assert list(data["condition_id"]) == ["a", "b"]
-    with pytest.raises(LoadError, match="no column 'go'"):
-        load_nwb(tmp_path / "a.nwb", align_to="go")
+def test_nwb_counts_equal_brute_force(tmp_path):
+    pytest.importorskip("pynwb", reason="pynwb is not installed")
+    data = load_nwb(nwb_file(tmp_path / "a.nwb", series=False), bin_ms=100.0, condition_column="target")
+    assert data["counts"].shape == (24, 5, 20) and data["condition_id"].tolist() == [n % 3 for n in range(24)]
+    starts = 1 + 2.2 * np.arange(24)
+    for channel, times in enumerate(spikes()):
+        for n, start in enumerate(starts):
+            expected = np.histogram(times, start + np.arange(21) * 0.1)[0]
+            np.testing.assert_array_equal(data["counts"][n, channel], expected)
+    with pytest.raises(LoadError, match="has no column 'gone'"):
+        load_nwb(tmp_path / "a.nwb", align_to="gone")
 
 
 def test_collections():
@@ -179,3 +158,32 @@ def test_collections():
     assert "DatasetCollection" in repr(collection)
     with pytest.raises(DatasetError, match="file name without folders"):
         Dataset(collection, "", name="a/b")
+
+
+def test_trials_of_an_nwb_file_are_not_lost_without_a_word(tmp_path, caplog):
+    pytest.importorskip("pynwb", reason="pynwb is not installed")
+    rows = [{"start_time": float(n), "stop_time": n + 0.9} for n in range(10)]
+    odd = [{"start_time": 11.0, "stop_time": 11.05}, {"start_time": 12.0, "stop_time": np.nan}]
+    path = nwb_file(tmp_path / "a.nwb", trials=rows + odd, series=False)
+    data = load_nwb(path, 10)
+    assert data["counts"].shape == (11, 5, 5) and data["trial_ids"].tolist() == list(range(11))
+    assert "all 11 trials were cut to 50 ms because of trial 10 (half of them last 900 ms)" in caplog.text
+    assert "1 trials left out: start_time or stop_time is not known" in caplog.text
+    rows[3]["go"] = 3.5
+    data = load_nwb(nwb_file(tmp_path / "b.nwb", trials=rows, series=False), 10, length_ms=300, align_to="go")
+    assert data["trial_ids"].tolist() == [3] and "9 trials left out: go is not known (NaN)" in caplog.text
+    with pytest.raises(LoadError, match="have no bin of 10 ms"):
+        load_nwb(path, 10, length_ms=0.0)
+
+
+@pytest.mark.parametrize("factor, said", [(1000.0, "are all times in seconds"), (0.015, "relative to their trial")])
+def test_times_of_another_clock_are_said(tmp_path, caplog, factor, said):
+    path = nwb_file(tmp_path / "a.nwb", times=[times * factor for times in spikes()], series=False)
+    load_nwb(path, 10)
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1, 3.2, 123.456])
+def test_spikes_on_bin_edges_count_in_the_bin_that_they_begin(start):
+    times = np.round(start * 1000 + np.arange(2000)) / 1000.0
+    assert (counts_from_spike_times([times], np.array([start]), 2000, 1.0) == 1).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,7 +11,14 @@ from golden_case import FOLDER
 
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line, parse_line, read
-from lfads_tf2.training.schedules import TrainingState, is_lowest_validation, update_learning_rate
+from lfads_tf2.training.remaining import Remaining, falls_left
+from lfads_tf2.training.schedules import (
+    TrainingState,
+    is_lowest_validation,
+    update_learning_rate,
+    update_learning_rate_on_plateau,
+    watch_validation,
+)
 
 
 def reference_rates(costs, rate, factor, compared):
@@ -98,3 +106,62 @@ def test_resumed_log_drops_later_and_half_written_lines(tmp_path):
     assert list(read(path)["epoch"]) == [0, 1, 2, 3, 4]
     FitLog(path, 3).append(lines[3].strip())
     assert path.read_text() == "".join(lines[:4])
+
+
+def test_costs_that_are_no_numbers_say_nothing():
+    state, same = TrainingState(learning_rate=1.0), TrainingState(learning_rate=1.0)
+    hp = HyperParameters(learning_rate_n_to_compare=1, learning_rate_decay_factor=0.5)
+    for value in (10.0, 9.0, 9.5, 9.9, 9.9):
+        for bad in (math.nan, math.inf):
+            watch_validation(state, bad)
+            assert not is_lowest_validation(dataclasses.replace(state, epoch=5), hp, 1.0, 1.0, bad)
+        watch_validation(state, value), watch_validation(same, value)
+        update_learning_rate_on_plateau(state, hp), update_learning_rate_on_plateau(same, hp)
+    assert state == same and state.learning_rate == 0.5 and state.epochs_since_best == 2
+    # A state that an earlier version left poisoned heals.
+    poisoned = TrainingState(smoothed_valid=math.nan)
+    watch_validation(poisoned, 3.0)
+    assert poisoned.smoothed_valid == poisoned.best_smoothed == 3.0
+
+
+@pytest.mark.parametrize(("rate", "falls"), [(0.01, 135), (1.0e-5, 1), (1.04e-5, 1), (1.06e-5, 2), (9e-6, 0)])
+def test_falls_left(rate, falls):
+    hp, fallen = HyperParameters(), rate
+    assert falls_left(rate, hp) == falls
+    for _ in range(falls):
+        assert fallen >= hp.learning_rate_stop
+        fallen *= hp.learning_rate_decay_factor
+    assert fallen < hp.learning_rate_stop
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("noise", "fall"), [(1.0, 0.01), (5.0, 0.02), (0.3, 0.005)])
+def test_time_left_is_right_within_a_third_after_a_fifth(seed, noise, fall):
+    """Costs that sink and level out, with noise, under the original's rule; half a second an epoch."""
+    hp, random = HyperParameters(), np.random.default_rng(seed)
+    state, estimates = TrainingState(learning_rate=hp.learning_rate_init), []
+    remaining = Remaining(hp, state)
+    while state.learning_rate >= hp.learning_rate_stop:
+        update_learning_rate(state, hp, 500 + 300 * math.exp(-fall * state.epoch) + noise * random.normal())
+        state.epoch += 1
+        remaining.epoch_done(state, 3.0 + 0.5 * state.epoch)
+        left = remaining.left(state)
+        estimates.append(math.nan if left is None else left.seconds)
+    truth = 0.5 * (len(estimates) - 1 - np.arange(len(estimates)))
+    # To the last tenth: there a single fall that comes early or late is most of what is left.
+    middle = slice(len(estimates) // 5, 9 * len(estimates) // 10)
+    ratio = np.array(estimates)[middle] / truth[middle]
+    assert np.all((ratio > 2 / 3) & (ratio < 4 / 3)), (ratio.min(), ratio.max())
+
+
+def test_time_left_knows_its_bounds():
+    hp = HyperParameters(max_epochs=50, early_stopping_patience=9)
+    state = TrainingState(learning_rate=hp.learning_rate_init, epoch=10)
+    remaining = Remaining(hp, state)
+    assert remaining.left(state) is None
+    remaining.epoch_done(state, 10.0)
+    assert remaining.left(state) is None, "the first epoch holds the compilation"
+    state.epoch = 12
+    remaining.epoch_done(state, 12.0)
+    assert remaining.left(state) == (76.0, True)
+    assert remaining.epochs(dataclasses.replace(state, learning_rate=1e-5)) == 13

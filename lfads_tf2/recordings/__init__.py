@@ -1,0 +1,63 @@
+"""From a lab's own file to trials for LFADS, and the way back: one core, and a thin reader for each format."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from lfads_tf2.recordings.cutting import Cut, cut
+from lfads_tf2.recordings.python_objects import recording_of
+from lfads_tf2.recordings.reading import read
+from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.trials import CutOptions
+
+__all__ = ["Cut", "CutOptions", "Recording", "RecordingError"]
+
+
+class Recording(RecordingData):
+    """One recording session, from a file or from what other packages hold. See RecordingData for its parts."""
+
+    @classmethod
+    def read(cls, path: str | Path, **options: Any) -> Recording:
+        """A recording of any kind of file: NWB, phy folder, .npz, .npy, .mat, HDF5.
+
+        Args:
+            path: of the file, or of the folder of a spike sorter.
+            options: ``key`` (name of the array), ``axes`` (such as "time,units"), ``bin_ms`` of stored counts,
+                ``groups`` of a sorter, ``behavior`` (names of time series to read).
+
+        Raises:
+            RecordingError: it cannot be read.
+        """
+        return cls._from(read(Path(path).expanduser(), **options))
+
+    @classmethod
+    def of(cls, value: Any, bin_ms: float | None = None, axes: str = "") -> Recording:
+        """A recording of what other packages hold, none of which is imported.
+
+        Args:
+            value: a dict of spike times (seconds) by unit, a pynapple TsGroup, neo SpikeTrains, a SpikeInterface
+                sorting, a pandas DataFrame or xarray DataArray of counts, an array, or a list of trials' counts.
+            bin_ms: bin width of counts, where the value does not say.
+            axes: of counts, such as "time,units" or "trials,time,units".
+
+        Raises:
+            RecordingError: it is none of these.
+        """
+        return cls._from(recording_of(value, bin_ms, axes))
+
+    @classmethod
+    def _from(cls, data: RecordingData) -> Recording:
+        return cls(**{field.name: getattr(data, field.name) for field in dataclasses.fields(data)})
+
+    def cut(self, **options: Any) -> Cut:
+        """Trials of equal length, as a ``Cut`` that shows what was left out and writes the program's file.
+
+        Args:
+            options: fields of ``CutOptions``, such as ``align="go", window=(-250, 450), bin_ms=10``.
+
+        Raises:
+            RecordingError: an option does not fit the recording, or nothing is left.
+        """
+        return cut(self, CutOptions(**options))

@@ -1,0 +1,91 @@
+"""``lfads import``: cuts a lab's own file into trials for LFADS."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lfads_tf2.recordings.cutting import cut
+from lfads_tf2.recordings.halves import KINDS
+from lfads_tf2.recordings.reading import read
+from lfads_tf2.recordings.trials import UNOBSERVED, CutOptions
+
+EXAMPLES = """
+  lfads import session.nwb -o data --align move_onset_time --window -250 450 --bin-ms 10 --condition target
+  lfads import session.nwb -o data --chop 1000 --overlap 200 --units "quality == 'good'"
+  lfads import sorted_folder -o data --groups good --chop 1000 --overlap 200
+  lfads import counts.mat -o data --key spikes --axes trials,time,units --stored-bin-ms 1 --bin-ms 10
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All arguments of the command."""
+    top = argparse.ArgumentParser(
+        "lfads import", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Cuts a recording into trials and writes them into a data folder.\n" + EXAMPLES,
+    )  # fmt: skip
+    default = CutOptions()
+    top.add_argument("source", type=Path, help="NWB, .npz, .npy, .mat, HDF5, or the folder of a spike sorter (phy)")
+    top.add_argument("-o", "--output", type=Path, required=True, metavar="DATA", help="data folder for lfads train")
+    top.add_argument("--name", default="", help="of the session (default: the source's)")
+    top.add_argument("--bin-ms", type=float, default=default.bin_ms, help="bin width (default %(default)s)")
+    group = top.add_argument_group("trials")
+    group.add_argument("--table", default=default.table, help="table of intervals (default %(default)s)")
+    group.add_argument("--where", default="", help="which rows of it, such as \"result == 'R'\"")
+    group.add_argument("--align", default="", metavar="COLUMN", help="column of times (default start_time)")
+    group.add_argument("--window", type=float, nargs=2, metavar=("FROM", "TO"), help="ms around that time")
+    group.add_argument(
+        "--lengths", default="", choices=("pad", "cut", "leave"), help="whole trials that differ in length"
+    )
+    group.add_argument("--condition", default="", metavar="COLUMN", help="column of conditions")
+    group.add_argument("--chop", type=float, metavar="MS", help="windows over the whole recording instead of trials")
+    group.add_argument("--overlap", type=float, default=0.0, metavar="MS", help="of neighbouring windows of --chop")
+    group = top.add_argument_group("units")
+    group.add_argument("--units", default="", help="which units, such as \"quality == 'good'\"")
+    group.add_argument("--groups", nargs="+", default=(), help="labels of a spike sorter to keep, such as good")
+    group.add_argument("--min-rate", type=float, default=0.0, help="spikes/s that a unit must have")
+    group.add_argument("--min-presence", type=float, default=0.0, help="share of ten parts in which it must fire")
+    group.add_argument(
+        "--max-crosstalk", type=float, default=default.max_crosstalk,
+        help="share of spikes beyond chance that two units may share within 1 ms (default %(default)s; 1: any)",
+    )  # fmt: skip
+    group.add_argument("--unobserved", default="nan", choices=UNOBSERVED, help="bins in which a unit was not recorded")
+    group = top.add_argument_group("behaviour")
+    group.add_argument("--behavior", nargs="+", default=(), metavar="NAME", help="time series to keep with the trials")
+    group.add_argument("--lag", type=float, default=0.0, metavar="MS", help="take behaviour so much later")
+    group.add_argument("--behavior-how", default="interpolate", choices=("interpolate", "mean"))
+    group = top.add_argument_group("training and validation")
+    group.add_argument("--halves", default="auto", choices=KINDS, help="how trials are divided")
+    group.add_argument(
+        "--halves-column", default=default.halves_column, help="for --halves column (default %(default)s)"
+    )
+    group.add_argument(
+        "--valid-share", type=float, default=default.valid_share, help="for validation (default %(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="of draws")
+    group = top.add_argument_group("arrays of counts or spike times")
+    group.add_argument("--key", default="", help="name of the array in the file")
+    group.add_argument("--axes", default="", help="its axes, such as time,units or trials,time,units")
+    group.add_argument("--stored-bin-ms", type=float, help="width of the stored bins, where the file does not say")
+    return top
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command and returns its exit code.
+
+    Raises:
+        RecordingError: see ``reading.read`` and ``cutting.cut``.
+    """
+    given = vars(parser().parse_args(argv))
+    source, output, name = (given.pop(key) for key in ("source", "output", "name"))
+    stored, window = given.pop("stored_bin_ms"), given.pop("window")
+    recording = read(
+        source.expanduser(), key=given.pop("key"), axes=given.pop("axes"), bin_ms=stored, groups=given.pop("groups"),
+        behavior=given["behavior"],
+    )  # fmt: skip
+    options = CutOptions(**given | {"behavior": tuple(given["behavior"]), "window": window and tuple(window)})
+    found = cut(recording, options)
+    path = found.write(output, name)
+    print(found.report())
+    print(f"wrote {path}; go on with: lfads train {output}")
+    return 0

@@ -1,0 +1,220 @@
+"""From a recording to trials of equal length in two halves, with an account of all that was left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from lfads_tf2.recordings import binning, windows
+from lfads_tf2.recordings.expressions import chosen
+from lfads_tf2.recordings.halves import NEITHER, halves, overlapping
+from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.trials import CutOptions, CutTrials
+from lfads_tf2.recordings.unit_selection import Dropped, select_units
+from lfads_tf2.recordings.windows import Windows
+from lfads_tf2.recordings.writing import write
+
+# Of all spikes; below, times are hardly in seconds on the clock of the table.
+FEWEST_INSIDE = 0.01
+
+
+class Cut(CutTrials):
+    """Trials that were cut from a recording."""
+
+    def write(self, folder: str | Path, name: str = "") -> Path:
+        """Writes the session's file into a data folder; see ``writing.write``."""
+        return write(self, Path(folder).expanduser(), name)
+
+
+def cut(recording: RecordingData, options: CutOptions) -> Cut:
+    """Cuts a recording into trials.
+
+    Raises:
+        RecordingError: an option does not fit the recording, or nothing is left.
+    """
+    options.check()
+    bin_s, dropped = options.bin_ms / 1000.0, []
+    wanted = chosen(options.units, recording.units, f"the units of {recording.name}")
+    units, gone = select_units(recording, wanted, options.min_rate, options.min_presence, options.max_crosstalk)
+    dropped += gone
+    found, counts = _windows_and_counts(recording, options, units, bin_s)
+    dropped += found.dropped
+    counts = _not_observed(recording, options, found, counts, units, bin_s)
+    counts, units, found, more = _choose(options, recording, found, counts, units)
+    dropped += more
+    units, counts, encoded = _held_out_last(recording, units, counts)
+    conditions = None
+    if options.condition:
+        if options.condition not in found.columns:
+            what = f"the table {options.table} of {recording.name}"
+            _table_of(recording, options).column(options.condition, what)
+        conditions = found.columns[options.condition]
+    half = _halves(options, found, conditions, bin_s)
+    dropped += [
+        Dropped("window", str(found.index[n]), "shares bins with the other half, or is of neither")
+        for n in np.flatnonzero(half == NEITHER)
+    ]
+    behavior, names, measured = _behavior(recording, options, found, bin_s)
+    notes = [*found.notes, *doubts(recording, counts, found)]
+    return Cut(
+        recording, options, found, counts, units, encoded, half, conditions, behavior, names, measured, dropped, notes
+    )
+
+
+def _table_of(recording: RecordingData, options: CutOptions):
+    if options.table not in recording.tables:
+        raise RecordingError(
+            f"--condition={options.condition}: {recording.name} has no table of trials to take it from"
+        )
+    return recording.tables[options.table]
+
+
+def _windows_and_counts(recording: RecordingData, options: CutOptions, units: np.ndarray, bin_s: float):
+    if not len(units):
+        raise RecordingError(f"{recording.name}: no unit is left; loosen --units, --min-rate or --min-presence")
+    if recording.trials is not None:
+        return _ready_trials(recording, options, units, bin_s)
+    if options.chop is not None:
+        found = windows.chopped(recording, options.chop, options.overlap, bin_s)
+    elif not recording.tables:
+        raise RecordingError(f"{recording.name} has no trials; cut it into windows with --chop 1000 --overlap 200")
+    else:
+        found = windows.aligned(
+            recording, options.table, options.where, options.align, options.window, bin_s, options.lengths
+        )
+    return found, binning.window_counts(recording, found.start_s, found.bins, bin_s, units)
+
+
+def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarray, bin_s: float):
+    """Trials that were cut already: only re-binned, and made equally long as the user chooses."""
+    factor = binning.whole_factor(bin_s, recording.bin_s, recording.name)
+    own = np.array([len(trial) // factor for trial in recording.trials])
+    kept = np.ones(len(own), bool)
+    bins, own = windows._whole_intervals(own * bin_s, kept, bin_s, options.lengths, recording.name)
+    kept = own >= (1 if options.lengths == "pad" else bins)
+    dropped = [Dropped("trial", str(n), f"shorter than {bins} bins") for n in np.flatnonzero(~kept)]
+    rows = np.flatnonzero(kept)
+    if not len(rows):
+        raise RecordingError(f"{recording.name}: no trial has {bins} bins; loosen --lengths")
+    whole = np.zeros((len(rows), bins, len(units)), np.int64)
+    for n, row in enumerate(rows):
+        take = min(bins, own[row])
+        trial = recording.trials[row][: take * factor, units].astype(np.int64)
+        whole[n, :take] = trial.reshape(take, factor, len(units)).sum(axis=1)
+    nothing = np.full(len(rows), np.nan)
+    lengths = None if (own[rows] >= bins).all() else np.minimum(own[rows], bins)
+    found = Windows(nothing, bins, rows, nothing, {}, (0.0, bins * options.bin_ms), "trials", dropped, [], lengths)
+    return found, whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
+
+
+def _not_observed(recording, options: CutOptions, found: Windows, counts, units, bin_s: float) -> np.ndarray:
+    """Counts with NaN in the bins that were not observed, or that a padded trial does not have."""
+    seen = None
+    if recording.trials is None:
+        seen = binning.observed_bins(recording, found.start_s, found.bins, bin_s, units)
+    if found.lengths is not None:
+        inside = np.arange(found.bins) < found.lengths[:, None]
+        seen = np.broadcast_to(inside[:, :, None], counts.shape) & (True if seen is None else seen)
+    return counts if seen is None else np.where(seen, counts, np.float32(np.nan)).astype(np.float32)
+
+
+def _choose(options: CutOptions, recording: RecordingData, found: Windows, counts, units):
+    """Leaves out units, or windows, that were not observed throughout, where that is wanted."""
+    dropped: list[Dropped] = []
+    keep_units, keep_windows = np.ones(len(units), bool), np.ones(len(counts), bool)
+    if counts.dtype.kind == "f":
+        missing = np.isnan(counts)
+        # A window without a single observed entry says nothing.
+        keep_windows = ~missing.all(axis=(1, 2))
+        dropped += [Dropped("trial", str(found.index[n]), "not observed") for n in np.flatnonzero(~keep_windows)]
+        if options.unobserved == "drop-unit" and found.lengths is None:
+            keep_units = ~missing[keep_windows].any(axis=(0, 1))
+            why = "not observed in every window"
+            dropped += [Dropped("unit", str(recording.units.ids[n]), why) for n in units[~keep_units]]
+        elif options.unobserved == "drop-trial" and found.lengths is None:
+            gone = keep_windows & missing.any(axis=(1, 2))
+            dropped += [
+                Dropped("trial", str(found.index[n]), "a unit was not observed in it") for n in np.flatnonzero(gone)
+            ]
+            keep_windows &= ~gone
+    silent = ~np.nan_to_num(counts[keep_windows]).any(axis=(0, 1)) & keep_units
+    dropped += [Dropped("unit", str(recording.units.ids[n]), "silent in every window") for n in units[silent]]
+    keep_units &= ~silent
+    if not keep_units.any() or not keep_windows.any():
+        raise RecordingError(f"{recording.name}: nothing is left; use --unobserved nan, or look at the windows' times")
+    counts = counts[keep_windows][:, :, keep_units]
+    if counts.dtype.kind == "f" and not np.isnan(counts).any():
+        counts = counts.astype(np.min_scalar_type(int(counts.max())))
+    found = dataclasses.replace(
+        found, start_s=found.start_s[keep_windows], index=found.index[keep_windows],
+        align_s=found.align_s[keep_windows],
+        columns={name: values[keep_windows] for name, values in found.columns.items()},
+        lengths=None if found.lengths is None else found.lengths[keep_windows],
+    )  # fmt: skip
+    return counts, units[keep_units], found, dropped
+
+
+def _held_out_last(recording: RecordingData, units: np.ndarray, counts: np.ndarray):
+    """Units that the column ``heldout`` marks come last; returns how many the encoders read."""
+    marks = recording.units.columns.get("heldout")
+    if marks is None or marks.dtype.kind not in "biu":
+        return units, counts, len(units)
+    held = marks[units].astype(bool)
+    if held.all() or not held.any():
+        return units, counts, len(units)
+    order = np.argsort(held, kind="stable")
+    return units[order], counts[:, :, order], int((~held).sum())
+
+
+def _halves(options: CutOptions, found: Windows, conditions, bin_s: float) -> np.ndarray:
+    kind, column = options.halves, found.columns.get(options.halves_column)
+    overlaps = found.mode != "trials" and len(overlapping(found.start_s, found.bins * bin_s)) > 0
+    if kind == "auto":
+        kind = (
+            "column" if column is not None and column.dtype.kind == "U"
+            else "blocks" if overlaps
+            else "stratified" if conditions is not None
+            else "every"
+        )  # fmt: skip
+    elif kind == "column" and column is None:
+        there = ", ".join(found.columns) or "none"
+        raise RecordingError(f"--halves column: the table has no column {options.halves_column!r}; it has {there}")
+    return halves(kind, found.start_s, found.bins * bin_s, options.valid_share, options.seed, conditions, column)
+
+
+def _behavior(recording: RecordingData, options: CutOptions, found: Windows, bin_s: float):
+    parts, names, measured = [], [], []
+    for name in options.behavior:
+        if name not in recording.series:
+            raise RecordingError(f"{recording.name}: the time series {name!r} was not read")
+        series = recording.series[name]
+        parts.append(
+            binning.window_series(series, found.start_s, found.bins, bin_s, options.lag / 1000.0, options.behavior_how)
+        )
+        names += series.names
+        measured += [series.unit] * len(series.names)
+    return (np.concatenate(parts, axis=-1) if parts else None), names, measured
+
+
+def doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list[str]:
+    """What looks like a mistake in units or clocks, of counts N x T x D (NaN: not observed)."""
+    notes = []
+    if recording.spike_times is not None:
+        inside, total = float(np.nansum(counts)), sum(map(len, recording.spike_times))
+        if found.mode != "chopped" and inside < FEWEST_INSIDE * total:
+            notes.append(
+                f"only {inside:.0f} of {total} spikes lie in the windows; are all times in seconds, of one clock?"
+            )
+        last = max(times[-1] for times in recording.spike_times if len(times))
+        after = int((found.start_s >= last).sum())
+        if after:
+            notes.append(f"{after} trials begin after the last spike ({last:.6g} s)")
+        active = int((np.nansum(counts, axis=(1, 2)) > 0).sum())
+        if active < 0.5 * len(counts):
+            notes.append(f"only {active} of {len(counts)} trials have spikes; are spike times relative to their trial?")
+    rate = float(np.nanmean(counts))
+    if rate < 0.01:
+        notes.append(f"{rate:.2g} spikes a bin and unit on average: wider bins (--bin-ms) would be easier to fit")
+    return notes

@@ -1,0 +1,137 @@
+"""Recordings that other packages hold in memory, known by what they can do; none of the packages is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table, counts_by_time, unit_table
+
+KNOWN = (
+    "a dict of spike times by unit, a pynapple TsGroup, neo SpikeTrains, a SpikeInterface sorting, a pandas DataFrame "
+    "or xarray DataArray of counts (time x units), an array with axes=..., or a list of trials' counts (time x units)"
+)
+
+
+def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
+    """See ``RecordingData.of``."""
+    kind = type(value).__module__.split(".")[0]
+    if hasattr(value, "get_unit_ids") and hasattr(value, "get_unit_spike_train"):
+        ids = list(value.get_unit_ids())
+        rate = float(value.get_sampling_frequency())
+        trains = [np.asarray(value.get_unit_spike_train(unit_id=unit), np.float64) / rate for unit in ids]
+        return RecordingData(unit_table(ids), trains)
+    if kind == "pynapple" and hasattr(value, "keys"):
+        ids = list(value.keys())
+        columns = {}
+        if hasattr(value, "metadata_columns"):
+            columns = {name: np.asarray(value[name]) for name in value.metadata_columns if name != "rate"}
+        observed = [np.column_stack([value.time_support.start, value.time_support.end])] * len(ids)
+        return RecordingData(
+            Table(columns, np.array(ids)), [np.asarray(value[unit].t) for unit in ids], observed=observed
+        )
+    if kind == "xarray" and hasattr(value, "dims"):
+        return _labelled(np.asarray(value), [str(d) for d in value.dims], value, bin_ms, axes)
+    if kind == "pandas" and hasattr(value, "columns"):
+        recording = continuous(value.to_numpy(), axes or "time,units", bin_ms, "the DataFrame", list(value.columns))
+        return recording
+    if isinstance(value, Mapping):
+        return spikes_by_unit(value, None, "the dict")
+    if is_neo(value):
+        trains = value if isinstance(value, Sequence) else [value]
+        spikes = [np.asarray(train.rescale("s").magnitude, np.float64) for train in trains]
+        ids = [getattr(train, "name", None) or n for n, train in enumerate(trains)]
+        ends = [[float(train.t_start.rescale("s")), float(train.t_stop.rescale("s"))] for train in trains]
+        return RecordingData(unit_table([str(i) for i in ids]), spikes, observed=[np.array([end]) for end in ends])
+    if is_trials(value):
+        return cut_already(value, axes or "time,units", bin_ms, "the trials")
+    if isinstance(value, np.ndarray) and value.ndim in (2, 3):
+        make = continuous if value.ndim == 2 else cut_already
+        return make(value, axes, bin_ms, "the array")
+    raise RecordingError(f"a {type(value).__name__} is no recording; give {KNOWN}")
+
+
+def is_neo(value: Any) -> bool:
+    """Whether a value is a neo SpikeTrain, or a list of them."""
+    first = value[0] if isinstance(value, Sequence) and len(value) else value
+    return hasattr(first, "rescale") and hasattr(first, "t_stop")
+
+
+def is_trials(value: Any) -> bool:
+    """Whether a value is a list of trials: arrays of two axes, or structs that hold one."""
+    if not isinstance(value, list | tuple) and not (isinstance(value, np.ndarray) and value.dtype == object):
+        return False
+    return len(value) > 0 and all(np.ndim(_of_struct(trial)) == 2 for trial in value)
+
+
+def _of_struct(trial: Any) -> Any:
+    """A trial's counts, where it is a struct with more than those."""
+    if isinstance(trial, Mapping):
+        arrays = {name: part for name, part in trial.items() if np.ndim(part) == 2}
+        return arrays.get("counts", arrays.get("spikes", next(iter(arrays.values()), None)))
+    return trial
+
+
+def spikes_by_unit(times: Any, units: Any, name: str) -> RecordingData:
+    """Spike times (s) of each unit: a dict or list of them, or one row of times beside one of the units' ids."""
+    if isinstance(times, Mapping):
+        return RecordingData(unit_table(list(times)), [np.ravel(value) for value in times.values()], source_path=name)
+    if units is None:
+        if not isinstance(times, list | tuple) and np.asarray(times).dtype != object:
+            raise RecordingError(f"{name}: spike times need the unit of each, as spike_clusters or units")
+        return RecordingData(unit_table(len(times)), [np.ravel(value) for value in times], source_path=name)
+    times, units = np.ravel(np.asarray(times)), np.ravel(np.asarray(units))
+    if len(times) != len(units):
+        raise RecordingError(f"{name}: {len(times)} spike times and {len(units)} units; each spike needs its unit")
+    ids = np.unique(units)
+    order = np.argsort(times, kind="stable")
+    times, units = times[order], units[order]
+    return RecordingData(unit_table(ids), [times[units == unit] for unit in ids], source_path=name)
+
+
+def continuous(array: Any, axes: str, bin_ms: float | None, name: str, ids: list | None = None) -> RecordingData:
+    """Counts of a whole session."""
+    counts = counts_by_time(array, axes, ("time", "units"), name)
+    return RecordingData(
+        unit_table(counts.shape[1] if ids is None else ids),
+        counts=counts,
+        bin_s=_seconds(bin_ms, name),
+        source_path=name,
+    )
+
+
+def cut_already(value: Any, axes: str, bin_ms: float | None, name: str) -> RecordingData:
+    """Counts of trials: an array trials x time x units in any order, or a list of arrays time x units."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        trials = list(counts_by_time(value, axes, ("trials", "time", "units"), name))
+    else:
+        trials = [
+            counts_by_time(_of_struct(trial), axes, ("time", "units"), f"{name}, trial {n}")
+            for n, trial in enumerate(value)
+        ]
+    widths = {trial.shape[1] for trial in trials}
+    if len(widths) > 1:
+        raise RecordingError(f"{name}: trials have {sorted(widths)} units; all need the same (are the axes {axes}?)")
+    return RecordingData(unit_table(widths.pop()), trials=trials, bin_s=_seconds(bin_ms, name), source_path=name)
+
+
+def _labelled(values: np.ndarray, dims: list[str], array: Any, bin_ms: float | None, axes: str) -> RecordingData:
+    """An xarray DataArray: the axis called time or bin is time, the other one units."""
+    if not axes:
+        known = {"time": "time", "bin": "time", "bins": "time", "trial": "trials", "trials": "trials"}
+        axes = ",".join(known.get(dim, "units") for dim in dims)
+    if values.ndim == 3:
+        return cut_already(values, axes, bin_ms, "the DataArray")
+    units = [dim for dim, axis in zip(dims, axes.split(","), strict=True) if axis == "units"]
+    ids = list(np.asarray(array[units[0]])) if units and units[0] in array.coords else None
+    return continuous(values, axes, bin_ms, "the DataArray", ids)
+
+
+def _seconds(bin_ms: float | None, name: str) -> float:
+    if bin_ms is None or not 0 < bin_ms < float("inf"):
+        raise RecordingError(
+            f"{name}: the width of the stored bins is needed, such as --stored-bin-ms 10 (bin_ms=10), got {bin_ms}"
+        )
+    return bin_ms / 1000.0

@@ -1,0 +1,40 @@
+"""Which reader a file needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from lfads_tf2.recordings import arrays, nwb, phy
+from lfads_tf2.recordings.recording import RecordingData, RecordingError, sha256
+
+
+def read(
+    path: Path,
+    key: str = "",
+    axes: str = "",
+    bin_ms: float | None = None,
+    groups: Sequence[str] = (),
+    behavior: Sequence[str] = (),
+) -> RecordingData:
+    """A recording from a file of any kind; arguments as those of ``RecordingData.read``.
+
+    Raises:
+        RecordingError: there is no such file, it is of no known kind, or its reader refuses it.
+    """
+    if not path.exists():
+        raise RecordingError(f"there is no file or folder {path}; check the path")
+    if path.is_dir():
+        recording = phy.read(path, groups)
+    elif path.suffix.lower() == ".nwb":
+        recording = nwb.read(path, behavior)
+    elif path.suffix.lower() in (".npz", ".npy", ".mat") or h5py.is_hdf5(path):
+        recording = arrays.read(path, key, axes, bin_ms)
+    else:
+        raise RecordingError(
+            f"{path} is of no known kind; give an NWB file, .npz, .npy, .mat, HDF5, or the folder of a spike sorter"
+        )
+    return dataclasses.replace(recording, source_path=str(path.resolve()), source_sha256=sha256(path))

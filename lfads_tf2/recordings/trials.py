@@ -1,0 +1,102 @@
+"""Trials of equal length in two halves, what was asked for, and an account of all that was left out."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+
+import numpy as np
+
+from lfads_tf2.recordings.halves import TRAIN, VALID
+from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.unit_selection import Dropped
+from lfads_tf2.recordings.windows import Windows
+
+UNOBSERVED = ("nan", "drop-unit", "drop-trial")
+
+
+@dataclasses.dataclass(frozen=True)
+class CutOptions:
+    """What ``lfads import`` can be told. Lengths and times in ms."""
+
+    bin_ms: float = 10.0
+    table: str = "trials"
+    where: str = ""
+    units: str = ""
+    align: str = ""
+    window: tuple[float, float] | None = None
+    lengths: str = ""
+    chop: float | None = None
+    overlap: float = 0.0
+    condition: str = ""
+    behavior: tuple[str, ...] = ()
+    lag: float = 0.0
+    behavior_how: str = "interpolate"
+    min_rate: float = 0.0
+    min_presence: float = 0.0
+    max_crosstalk: float = 0.3
+    halves: str = "auto"
+    halves_column: str = "split"
+    valid_share: float = 0.2
+    seed: int = 0
+    unobserved: str = "nan"
+
+    def check(self) -> None:
+        """Raises RecordingError for values out of range."""
+        problems = [
+            (not 0 < self.bin_ms < math.inf, f"--bin-ms must be above 0, got {self.bin_ms}"),
+            (not 0 < self.valid_share < 1, f"--valid-share must be between 0 and 1, got {self.valid_share}"),
+            (self.unobserved not in UNOBSERVED, f"--unobserved must be one of {', '.join(UNOBSERVED)}"),
+            (self.window is not None and not self.window[0] < self.window[1], "--window must rise, such as -250 450"),
+            (
+                self.chop is not None and (self.align or self.window),
+                "--chop is for whole recordings: leave --align out",
+            ),
+            (not 0 <= self.max_crosstalk <= 1, f"--max-crosstalk must be from 0 to 1, got {self.max_crosstalk}"),
+        ]
+        found = [text for wrong, text in problems if wrong]
+        if found:
+            raise RecordingError("\n".join(found))
+
+
+@dataclasses.dataclass
+class CutTrials:
+    """Trials of one session, all halves together in order of time, and what was left out."""
+
+    recording: RecordingData
+    options: CutOptions
+    windows: Windows
+    counts: np.ndarray  # N x T x D; float32 with NaN where something was not observed
+    units: np.ndarray  # numbers of the D units, held-out ones last
+    num_encoded: int  # units that the encoders are to read
+    half: np.ndarray  # N: TRAIN, VALID, NEITHER
+    conditions: np.ndarray | None
+    behavior: np.ndarray | None  # N x T x dimensions
+    behavior_names: list[str]
+    behavior_units: list[str]
+    dropped: list[Dropped]
+    notes: list[str]
+
+    def report(self) -> str:
+        """What was kept, and what was left out and why, in a few lines."""
+        trials, bins, units = self.counts.shape
+        seen = np.isfinite(self.counts) if self.counts.dtype.kind == "f" else None
+        mean = float(np.nanmean(self.counts)) / self.options.bin_ms * 1000.0
+        lines = [
+            f"{trials} trials x {bins} bins of {self.options.bin_ms:g} ms x {units} units, {mean:.3g} spikes/s a unit; "
+            f"{int((self.half == TRAIN).sum())} for training, {int((self.half == VALID).sum())} for validation"
+        ]
+        if self.num_encoded < units:
+            lines.append(f"{units - self.num_encoded} held-out units, which the encoders do not read")
+        if seen is not None:
+            share = 1.0 - float(seen.mean())
+            lines.append(
+                f"{share:.1%} of the entries were not observed (NaN); train with --augmentations=selective_backprop"
+            )
+        groups = collections.Counter((one.what, one.why) for one in self.dropped)
+        for (what, why), number in groups.items():
+            names = [one.id for one in self.dropped if (one.what, one.why) == (what, why)]
+            shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+            lines.append(f"left out: {number} {what}{'s' if number > 1 else ''} ({why}): {shown}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])

@@ -1,0 +1,173 @@
+"""Which stretches of a recording become trials: around events, whole intervals, or a grid over all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from lfads_tf2.recordings.expressions import chosen
+from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table
+from lfads_tf2.recordings.unit_selection import Dropped
+
+# More windows than that are not a recording's.
+WINDOWS_A_SPIKE = 100
+
+
+@dataclasses.dataclass
+class Windows:
+    """Windows of equal length, in order of time, and what was left out."""
+
+    start_s: np.ndarray  # N, left edge of the first bin
+    bins: int
+    index: np.ndarray  # N, row of the table or number of the window
+    align_s: np.ndarray  # N, NaN where there is nothing to align to
+    columns: dict[str, np.ndarray]  # of the table, N each
+    window_ms: tuple[float, float]
+    mode: str  # aligned, trials or chopped
+    dropped: list[Dropped]
+    notes: list[str]
+    lengths: np.ndarray | None = None  # N, bins of each window that belong to its trial; None: all
+
+
+def chopped(recording: RecordingData, length_ms: float, overlap_ms: float, bin_s: float) -> Windows:
+    """Windows over the whole recording; the last one ends where it ends.
+
+    Raises:
+        RecordingError: lengths that make no sense, or a recording shorter than a window.
+    """
+    bins, overlap = _whole(length_ms, bin_s, "--chop"), round(overlap_ms / bin_s / 1000.0)
+    start, stop = recording.extent
+    total = int((stop - start) / bin_s + 1e-6)
+    if not 0 <= overlap < bins:
+        raise RecordingError(f"--overlap must be from 0 to less than --chop, got {overlap_ms:g} and {length_ms:g} ms")
+    if total < bins:
+        raise RecordingError(f"{recording.name} lasts {stop - start:.3g} s, less than a window of {length_ms:g} ms")
+    if recording.spike_times is not None and total / (bins - overlap) > WINDOWS_A_SPIKE * sum(
+        map(len, recording.spike_times)
+    ):
+        raise RecordingError(
+            f"{recording.name}: nearly all windows of {stop - start:.3g} s would be empty; are all times in seconds?"
+        )
+    firsts = list(range(0, total - bins + 1, bins - overlap))
+    if firsts[-1] != total - bins:
+        firsts.append(total - bins)
+    starts = start + np.array(firsts) * bin_s
+    number, rest = len(starts), (stop - start) - total * bin_s
+    notes = [f"the last {rest * 1000:.3g} ms are shorter than a bin and left out"] if rest > bin_s * 1e-3 else []
+    return Windows(
+        starts, bins, np.arange(number), np.full(number, np.nan), {}, (0.0, bins * bin_s * 1000.0), "chopped", [], notes
+    )
+
+
+def aligned(
+    recording: RecordingData, table_name: str, where: str, align: str, window_ms: tuple[float, float] | None,
+    bin_s: float, lengths: str,
+) -> Windows:  # fmt: skip
+    """Windows around events of a table of intervals, or its whole intervals.
+
+    Args:
+        recording: with the table.
+        table_name, where: rows of which table, and a condition on them.
+        align: column of times; empty: ``start_time``.
+        window_ms: from and to, relative to that time; None: whole intervals.
+        bin_s: bin width.
+        lengths: of whole intervals that differ: ``pad`` (NaN), ``cut`` to the shortest, or ``leave`` shorter ones out.
+
+    Raises:
+        RecordingError: no such table or column, or no window is left.
+    """
+    table = _table(recording, table_name)
+    what = f"the table {table_name} of {recording.name}"
+    kept = chosen(where, table, what)
+    dropped = [Dropped("trial", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
+    times = np.asarray(table.column(align or "start_time", what), np.float64)
+    stops = np.asarray(table.columns.get("stop_time", np.full(len(table), np.nan)), np.float64)
+
+    def leave_out(which: np.ndarray, why: str) -> None:
+        gone = np.flatnonzero(kept & which)
+        dropped.extend(Dropped("trial", str(table.ids[n]), why) for n in gone)
+        kept[gone] = False
+
+    leave_out(~np.isfinite(times), f"{align or 'start_time'} is not known (NaN)")
+    if not kept.any():
+        raise RecordingError(f"{what}: no row is left ({_reasons(dropped)})")
+    notes, own = [], None
+    if window_ms is None:
+        leave_out(~(stops > times), "stop_time is not known or not after the start")
+        if not kept.any():
+            raise RecordingError(f"{what}: no interval has a length above 0")
+        bins, own = _whole_intervals(stops - times, kept, bin_s, lengths, what)
+        leave_out(own < 1 if lengths == "pad" else own < bins, f"shorter than {bins} bins")
+        window_ms, mode = (0.0, bins * bin_s * 1000.0), "trials"
+    else:
+        bins, mode = _whole(window_ms[1] - window_ms[0], bin_s, "--window"), "aligned"
+    starts = times + window_ms[0] / 1000.0
+    start, stop = recording.extent
+    slack = bin_s * 1e-3
+    ends = starts + (bins if own is None else np.minimum(own, bins)) * bin_s
+    leave_out((starts < start - slack) | (ends > stop + slack), f"beyond the recording ({start:.6g} to {stop:.6g} s)")
+    if not kept.any():
+        raise RecordingError(f"{what}: no window is left ({_reasons(dropped)}); are its times in seconds?")
+    if mode == "aligned":
+        notes += _beyond_their_trial(table, starts, bins * bin_s, kept)
+    rows = np.flatnonzero(kept)[np.argsort(starts[kept], kind="stable")]
+    columns = {name: values[rows] for name, values in table.columns.items()}
+    lengths_now = None if own is None or (own[rows] >= bins).all() else np.minimum(own[rows], bins)
+    return Windows(starts[rows], bins, rows, times[rows], columns, window_ms, mode, dropped, notes, lengths_now)
+
+
+def _table(recording: RecordingData, name: str) -> Table:
+    if name not in recording.tables:
+        there = ", ".join(recording.tables) or "none; use --chop LENGTH to cut the whole recording into windows"
+        raise RecordingError(f"{recording.name} has no table of intervals {name!r}; it has {there}")
+    return recording.tables[name]
+
+
+def _whole(length_ms: float, bin_s: float, flag: str) -> int:
+    bins = length_ms / 1000.0 / bin_s
+    if not bins >= 1 or abs(bins - round(bins)) > 1e-3:
+        raise RecordingError(
+            f"{flag}: {length_ms:g} ms must be a whole number of bins of {bin_s * 1000:g} ms, at least one"
+        )
+    return round(bins)
+
+
+def _whole_intervals(durations: np.ndarray, kept: np.ndarray, bin_s: float, lengths: str, what: str):
+    """Bins of the windows, and of each interval."""
+    own = np.where(kept, np.floor(np.nan_to_num(durations) / bin_s + 1e-6), 0).astype(int)
+    least, most = int(own[kept].min()), int(own[kept].max())
+    if least == most or lengths == "pad":
+        return most, own
+    if lengths == "cut":
+        if least < 1:
+            raise RecordingError(
+                f"{what}: the shortest interval is shorter than a bin; use --lengths leave, or --window"
+            )
+        return least, own
+    if lengths == "leave":
+        values, times = np.unique(own[kept], return_counts=True)
+        # Most intervals stay: the longest length that nine in ten of them reach.
+        reach = np.cumsum(times[::-1])[::-1] / times.sum()
+        return max(1, int(values[reach >= 0.9].max())), own
+    raise RecordingError(
+        f"{what}: intervals last from {least * bin_s * 1000:g} to {most * bin_s * 1000:g} ms; give --window FROM TO, "
+        "or --lengths pad (NaN, for selective_backprop), cut (to the shortest) or leave (shorter ones out)"
+    )
+
+
+def _beyond_their_trial(table: Table, starts: np.ndarray, length: float, kept: np.ndarray) -> list[str]:
+    begin, stop = (table.columns.get(name) for name in ("start_time", "stop_time"))
+    if begin is None or stop is None:
+        return []
+    with np.errstate(invalid="ignore"):
+        outside = kept & ((starts < begin - 1e-9) | (starts + length > stop + 1e-9))
+    number = int(outside.sum())
+    return [f"{number} of {int(kept.sum())} windows reach beyond their own trial"] if number else []
+
+
+def _reasons(dropped: list[Dropped]) -> str:
+    reasons: dict[str, int] = {}
+    for one in dropped:
+        reasons[one.why] = reasons.get(one.why, 0) + 1
+    return "; ".join(f"{number} {why}" for why, number in reasons.items()) or "the table is empty"

@@ -1,0 +1,95 @@
+"""The session's file: trials as the program reads them, and the group ``recording``, which is the way back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lfads_tf2.files import atomic_path
+from lfads_tf2.recordings.halves import TRAIN, VALID
+from lfads_tf2.recordings.recording import RecordingError
+from lfads_tf2.recordings.trials import CutTrials
+
+FORMAT_VERSION = 1
+HALVES = {"train": TRAIN, "valid": VALID}
+
+
+def write(cut: CutTrials, folder: Path, name: str = "") -> Path:
+    """Writes ``<name>.h5`` into a data folder, whole or not at all.
+
+    Args:
+        cut: trials.
+        folder: of the data; made where it is not there.
+        name: of the session; empty: that of the source.
+
+    Raises:
+        RecordingError: the name is no file's name.
+        OSError: the file cannot be written.
+    """
+    name = name or re.sub(r"[^\w.+-]+", "_", Path(cut.recording.source_path or "session").stem) or "session"
+    if "/" in name or name.startswith("."):
+        raise RecordingError(f"--name must be a file's name without folders, got {name!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name.removesuffix('.h5')}.h5"
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["bin_width_ms"] = cut.options.bin_ms
+        for half, number in HALVES.items():
+            _half(file, cut, half, np.flatnonzero(cut.half == number))
+        _recording(file.create_group("recording"), cut)
+    return path
+
+
+def _store(group: h5py.Group, key: str, value: np.ndarray) -> h5py.Dataset:
+    value = np.asarray(value)
+    if value.dtype.kind in "UO":
+        return group.create_dataset(key, data=[str(v) for v in value], dtype=h5py.string_dtype())
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+    return group.create_dataset(key, data=value, **(options if value.size > 1000 else {}))
+
+
+def _half(file: h5py.File, cut: CutTrials, half: str, rows: np.ndarray) -> None:
+    counts = cut.counts[rows]
+    if cut.num_encoded < counts.shape[2]:
+        _store(file, f"{half}_encod_data", counts[:, :, : cut.num_encoded])
+        _store(file, f"{half}_recon_data", counts)
+    else:
+        _store(file, f"{half}_data", counts)
+    _store(file, f"{half}_inds", rows)
+    if cut.conditions is not None:
+        _store(file, f"{half}_conditions", cut.conditions[rows])
+
+
+def _recording(group: h5py.Group, cut: CutTrials) -> None:
+    recording, options, found = cut.recording, cut.options, cut.windows
+    group.attrs.update({
+        "format_version": FORMAT_VERSION, "source_path": recording.source_path,
+        "source_sha256": recording.source_sha256, "source_format": recording.source_format,
+        "bin_width_ms": options.bin_ms, "window_ms": np.array(found.window_ms, np.float64),
+        "align": (options.align or "start_time") if found.mode == "aligned" else "", "mode": found.mode,
+        "session_start_time": recording.session_start_time,
+        "command": json.dumps(dataclasses.asdict(options)),
+    })  # fmt: skip
+    if found.mode == "chopped":
+        group.attrs["overlap_ms"] = options.overlap
+    _store(group, "unit_ids", recording.units.ids[cut.units])
+    _store(group, "unit_index", cut.units)
+    for name, values in recording.units.columns.items():
+        _store(group, f"unit_{name}", values[cut.units])
+    for half, number in HALVES.items():
+        rows = np.flatnonzero(cut.half == number)
+        _store(group, f"{half}_trial_index", found.index[rows])
+        _store(group, f"{half}_start_s", found.start_s[rows])
+        _store(group, f"{half}_align_s", found.align_s[rows])
+        if cut.conditions is not None:
+            _store(group, f"{half}_condition", cut.conditions[rows])
+        if cut.behavior is not None:
+            behavior = _store(group, f"{half}_behavior", cut.behavior[rows])
+            behavior.attrs["names"], behavior.attrs["units"] = cut.behavior_names, cut.behavior_units
+    for field in ("what", "id", "why"):
+        values = np.array([getattr(one, field) for one in cut.dropped], object)
+        _store(group, f"dropped_{field}", values)

@@ -1,0 +1,209 @@
+"""Windows, counts, halves and what is left out, against brute force and pynapple."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from lfads_tf2 import Recording
+from lfads_tf2.data import read_sessions
+from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.recordings import RecordingError
+from lfads_tf2.recordings.binning import window_counts
+from lfads_tf2.recordings.expressions import chosen
+from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID
+from lfads_tf2.recordings.recording import Table, unit_table
+from lfads_tf2.recordings.unit_selection import crosstalk
+from recordings.made import SECONDS, TRIALS, nwb_file, phy_folder, spikes
+
+
+def brute_force(times, start, bins, width):
+    """Counts of one window by comparing every spike with every bin, in exact thousandths of a bin."""
+    place = np.floor(np.round((times - start) / width * 1e4) / 1e4)
+    return np.array([(place == n).sum() for n in range(bins)])
+
+
+def test_counts_equal_brute_force_and_pynapple():
+    nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
+    recording, starts = Recording(unit_table(5), spikes()), np.array([0.0, 3.3, 17.013, 55.0])
+    found = window_counts(recording, starts, 40, 0.05, np.arange(5))
+    group = nap.TsGroup({n: nap.Ts(t) for n, t in enumerate(spikes())})
+    for row, start in enumerate(starts):
+        expected = group.count(0.05, nap.IntervalSet(start, start + 2.0)).values
+        np.testing.assert_array_equal(found[row], expected[:40])
+        np.testing.assert_array_equal(found[row, :, 2], brute_force(spikes()[2], start, 40, 0.05))
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1, 3.2, 123.456])
+def test_spikes_on_the_grid_fall_into_the_bin_that_they_begin(start):
+    times = np.round(start * 1000 + np.arange(2000)) / 1000.0
+    found = window_counts(Recording(unit_table(1), [times]), np.array([start]), 2000, 0.001, np.array([0]))
+    assert (found == 1).all()
+
+
+def test_aligned_windows_of_an_nwb_file(tmp_path):
+    path = nwb_file(tmp_path / "monday.nwb", columns={"quality": ["good", "good", "mua", "good", "good"]})
+    recording = Recording.read(path, behavior=["hand_vel"])
+    cut = recording.cut(
+        align="go", window=(-200.0, 800.0), where="result == 'R'", units="quality == 'good'", condition="target",
+        behavior=("hand_vel",), lag=100.0, bin_ms=20.0,
+    )  # fmt: skip
+    written = cut.write(tmp_path / "data")
+    (session,) = read_sessions(HyperParameters(data_dir=str(tmp_path / "data")))
+    assert session.bin_width_ms == 20.0 and len(session.train.data) + len(session.valid.data) == TRIALS // 2
+    counts, go = np.zeros((TRIALS // 2, 50, 4), int), 1.7 + 2.2 * np.arange(0, TRIALS, 2)
+    for channel, times in enumerate(np.array(spikes(), object)[[0, 1, 3, 4]]):
+        for n, start in enumerate(go - 0.2):
+            counts[n, :, channel] = brute_force(times, start, 50, 0.02)
+    np.testing.assert_array_equal(session.train.data, counts[session.train.indices])
+    np.testing.assert_array_equal(session.valid.data, counts[session.valid.indices])
+    assert session.train.conditions.tolist() == [int(n) * 2 % 3 for n in session.train.indices]
+    with h5py.File(written) as f:
+        group = f["recording"]
+        assert group.attrs["source_format"] == "nwb" and group.attrs["align"] == "go"
+        assert group.attrs["session_start_time"] == "2020-01-02T03:04:05+00:00"
+        assert group.attrs["window_ms"].tolist() == [-200.0, 800.0]
+        np.testing.assert_allclose(group["train_start_s"], go[session.train.indices] - 0.2)
+        np.testing.assert_allclose(group["train_align_s"], go[session.train.indices])
+        assert group["train_trial_index"][:].tolist() == (2 * session.train.indices).tolist()
+        assert group["unit_index"][:].tolist() == [0, 1, 3, 4]
+        centres = go[session.train.indices][:, None] - 0.2 + 0.02 * (np.arange(50) + 0.5) + 0.1
+        np.testing.assert_allclose(group["train_behavior"][..., 1], centres, rtol=1e-5)
+        np.testing.assert_allclose(group["train_behavior"][..., 0], np.sin(centres), atol=1e-4)
+        what = [w.decode() for w in group["dropped_what"]]
+        assert what.count("trial") == TRIALS // 2 and what.count("unit") == 1
+    assert "12 trials (not result == 'R')" in cut.report() and "1 unit (--units): 2" in cut.report()
+
+
+def test_whole_trials_that_differ_in_length_are_the_users_choice(tmp_path):
+    rows = [{"start_time": float(n), "stop_time": n + 0.9} for n in range(10)]
+    rows += [{"start_time": 11.0, "stop_time": 11.05}, {"start_time": 12.0, "stop_time": np.nan}]
+    recording = Recording.read(nwb_file(tmp_path / "a.nwb", trials=rows, series=False))
+    with pytest.raises(RecordingError, match="intervals last from 50 to 900 ms; give --window"):
+        recording.cut()
+    leave, shortest, padded = (recording.cut(lengths=one) for one in ("leave", "cut", "pad"))
+    assert leave.counts.shape[:2] == (10, 90) and shortest.counts.shape[:2] == (11, 5)
+    assert padded.counts.shape[:2] == (11, 90) and np.isnan(padded.counts[-1, 5:]).all()
+    assert np.isfinite(padded.counts[-1, :5]).all() and "selective_backprop" in padded.report()
+    for cut in (leave, shortest, padded):
+        assert "1 trial (stop_time is not known or not after the start): 11" in cut.report()
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"align": "gone", "window": (0, 100)}, "has no column 'gone'; did you mean go"),
+        ({"table": "trial"}, "has no table of intervals 'trial'; it has trials"),
+        ({"window": (0, 100), "where": "resul == 'R'"}, "has no column 'resul'; did you mean result"),
+        ({"window": (0, 100), "where": "__import__('os')"}, "Call is not understood"),
+        ({"window": (0, 105)}, "must be a whole number of bins"),
+        ({"window": (100, 0)}, "--window must rise"),
+        ({"window": (90000, 90100)}, "no window is left .*beyond the recording"),
+        ({"chop": 1000.0, "overlap": 1000.0}, "--overlap must be from 0 to less than --chop"),
+        ({"chop": 1e6}, "less than a window"),
+        ({"window": (0, 100), "condition": "targt"}, "did you mean target"),
+        ({"window": (0, 100), "units": "quality == 'good'"}, "has no column 'quality'; it has"),
+        ({"window": (0, 100), "min_rate": 1e6}, "no unit is left"),
+        ({"window": (0, 100), "halves": "column"}, "the table has no column 'split'"),
+        ({"window": (0, 100), "behavior": ("gone",)}, "'gone' was not read"),
+        ({"bin_ms": 0.0}, "--bin-ms must be above 0"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path, options, said):
+    recording = Recording.read(nwb_file(tmp_path / "a.nwb"))
+    with pytest.raises(RecordingError, match=said):
+        recording.cut(**options)
+
+
+def test_chopped_windows_reach_the_end_and_share_no_bin_between_the_halves():
+    recording = Recording(unit_table(5), spikes(), tables={"session": Table({"stop_time": np.array([60.0])}, [0])})
+    cut = recording.cut(chop=1000.0, overlap=400.0, bin_ms=20.0)
+    starts = cut.windows.start_s
+    assert starts[0] == 0 and starts[-1] == pytest.approx(59.0) and np.diff(starts)[:-1] == pytest.approx(0.6)
+    for n in np.flatnonzero(cut.half == TRAIN):
+        assert (np.abs(starts[cut.half == VALID] - starts[n]) >= 1.0 - 1e-9).all()
+    left_out = int((cut.half == NEITHER).sum())
+    assert 0 < left_out < 0.3 * len(starts) and f"{left_out} windows (shares bins" in cut.report()
+    whole = brute_force(spikes()[1], 0.0, 3000, 0.02)
+    np.testing.assert_array_equal(cut.counts[3, :, 1], whole[90:140])
+
+
+@pytest.mark.parametrize("policy, trials, units", [("nan", 20, 3), ("drop-unit", 20, 2), ("drop-trial", 10, 3)])
+def test_a_unit_that_was_lost_is_not_silent(policy, trials, units):
+    times = spikes()[:3]
+    observed = [np.array([[0.0, 40.0]])] * 2 + [np.array([[0.0, 10.5], [10.5, 20.0]])]
+    times[2] = times[2][times[2] < 20]
+    cut = Recording(unit_table(3), times, observed=observed).cut(chop=2000.0, unobserved=policy, halves="every")
+    assert cut.counts.shape == (trials, 200, units)
+    if policy == "nan":
+        assert np.isnan(cut.counts[10:, :, 2]).all() and np.isfinite(cut.counts[:10]).all()
+    else:
+        assert cut.counts.dtype.kind == "u" and "not observed" in cut.report()
+
+
+def test_units_that_share_their_spikes():
+    random, times = np.random.default_rng(3), spikes()
+    double = np.sort(np.concatenate([times[4][::2] + 1e-5, random.uniform(0, SECONDS, 100)]))
+    shares = crosstalk([times[3], times[4], double], (0.0, SECONDS))
+    bins = [set((t * 1000).astype(int)) for t in (times[3], times[4], double)]
+    expected = len(bins[1] & bins[2]) / len(bins[2]) - len(bins[1]) / (SECONDS * 1000)
+    assert shares[2, 1] == pytest.approx(expected) and abs(shares[0, 1]) < 0.05
+    cut = Recording(unit_table(6), [*times, double]).cut(chop=1000.0)
+    assert cut.units.tolist() == [0, 1, 2, 3, 4] and "spikes beyond chance with unit 4" in cut.report()
+    assert Recording(unit_table(6), [*times, double]).cut(chop=1000.0, max_crosstalk=1.0).counts.shape[2] == 6
+
+
+def test_held_out_units_and_a_split_column(tmp_path):
+    words = ["train", "val", "test", "none"]
+    rows = [{"start_time": 1.0 + n, "stop_time": 1.9 + n, "result": words[n % 4]} for n in range(12)]
+    path = nwb_file(
+        tmp_path / "a.nwb", columns={"heldout": [False, True, False, True, False]}, trials=rows, series=False
+    )
+    cut = Recording.read(path).cut(halves="column", halves_column="result", lengths="cut")
+    assert cut.units.tolist() == [0, 2, 4, 1, 3] and cut.num_encoded == 3
+    assert cut.half.tolist() == [TRAIN, VALID, VALID, NEITHER] * 3
+    cut.write(tmp_path / "data", "monday")
+    (session,) = read_sessions(HyperParameters(data_dir=str(tmp_path / "data")))
+    assert session.train.data.shape == (3, 90, 3) and session.train.target.shape == (3, 90, 5)
+
+
+def test_stratified_halves_take_of_every_condition():
+    table = Table({"start_time": np.arange(30.0), "kind": np.repeat(["a", "b", "c"], 10)}, np.arange(30))
+    recording = Recording(unit_table(5), spikes(), tables={"trials": table})
+    cut = recording.cut(window=(0.0, 900.0), condition="kind", seed=1)
+    for kind in "abc":
+        assert (cut.half[cut.conditions == kind] == VALID).sum() == 2
+
+
+@pytest.mark.parametrize(
+    "expression, rows",
+    [
+        ("x > 1 and name != 'b'", [2]), ("not x > 1", [0, 1]), ("name in ['a', 'c'] or x == 1", [0, 1, 2]),
+        ("0 <= x < 2", [0, 1]), ("x == -1 or flag", [1]), ("", [0, 1, 2]),
+    ],
+)  # fmt: skip
+def test_conditions(expression, rows):
+    table = Table(
+        {"x": np.arange(3), "name": np.array(list("abc")), "flag": np.array([False, True, False])}, np.arange(3)
+    )
+    if "flag" in expression:
+        assert np.flatnonzero(chosen("x == -1 or flag == True", table, "t")).tolist() == rows
+    else:
+        assert np.flatnonzero(chosen(expression, table, "t")).tolist() == rows
+
+
+@pytest.mark.parametrize("bad", ["x.real > 0", "x + 1", "name > 1", "lambda: 1", "x > ", "[v for v in x]", "1" * 2000])
+def test_conditions_that_are_none(bad):
+    table = Table({"x": np.arange(3), "name": np.array(list("abc"))}, np.arange(3))
+    with pytest.raises(RecordingError):
+        chosen(bad, table, "the table")
+
+
+def test_a_sorted_folder(tmp_path):
+    folder = phy_folder(tmp_path / "sorted")
+    good = Recording.read(folder, groups=["good"])
+    assert good.units.ids.tolist() == [3, 8] and Recording.read(folder).units.ids.tolist() == [3, 8, 11]
+    times, clusters = np.load(folder / "spike_times.npy").ravel(), np.load(folder / "spike_clusters.npy")
+    np.testing.assert_allclose(good.spike_times[1], times[clusters == 8] / 30000.0)
+    assert good.cut(chop=1000.0).counts.shape == (60, 100, 2)

@@ -1,0 +1,207 @@
+"""Every kind of file and of object, and what is wrong with them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from lfads_tf2 import Recording
+from lfads_tf2.errors import LFADSError
+from lfads_tf2.recordings import RecordingError, command
+from recordings.made import SECONDS, UNITS, nwb_file, phy_folder, spikes
+
+COUNTS = np.random.default_rng(5).poisson(0.4, (4000, 6)).astype(np.uint8)  # time x units, 1-ms bins
+TRIALS = COUNTS.reshape(20, 200, 6)
+
+
+def continuous_files(folder):
+    """The same counts in every kind of file, axes as a lab may have them."""
+    scipy = pytest.importorskip("scipy.io", reason="scipy is not installed")
+    np.save(folder / "a.npy", COUNTS.T)
+    np.savez(folder / "b.npz", counts=COUNTS, bin_width_ms=1.0)
+    scipy.savemat(folder / "c.mat", {"spikes": COUNTS.T})
+    with h5py.File(folder / "d.mat", "w", userblock_size=512) as f:
+        f["counts"] = COUNTS.T  # MATLAB writes 4000 x 6 with its axes in reverse
+        f["counts"].attrs["MATLAB_class"] = np.bytes_(b"uint8")
+    with h5py.File(folder / "e.h5", "w") as f:
+        f["counts"] = COUNTS
+    return {
+        "a.npy": "units,time", "b.npz": "time,units", "c.mat": "units,time", "d.mat": "time,units",
+        "e.h5": "time,units",
+    }  # fmt: skip
+
+
+def test_continuous_counts_of_every_kind(tmp_path):
+    for name, axes in continuous_files(tmp_path).items():
+        recording = Recording.read(tmp_path / name, axes=axes, bin_ms=1.0)
+        cut = recording.cut(chop=100.0, bin_ms=10.0)
+        expected = COUNTS.reshape(40, 10, 10, 6).sum(axis=2)
+        np.testing.assert_array_equal(cut.counts, expected, err_msg=name)
+        assert recording.source_sha256 and recording.source_format in ("npy", "npz", "mat", "hdf5")
+
+
+def test_trials_of_every_kind(tmp_path):
+    scipy = pytest.importorskip("scipy.io", reason="scipy is not installed")
+    np.savez(tmp_path / "a.npz", spikes=TRIALS.transpose(2, 0, 1))
+    struct = np.array([(trial.T,) for trial in TRIALS], dtype=[("counts", object)])
+    scipy.savemat(tmp_path / "b.mat", {"spikes": struct})
+    for name, axes in (("a.npz", "units,trials,time"), ("b.mat", "units,time")):
+        cut = Recording.read(tmp_path / name, axes=axes, bin_ms=1.0).cut(bin_ms=20.0)
+        np.testing.assert_array_equal(cut.counts, TRIALS.reshape(20, 10, 20, 6).sum(axis=2), err_msg=name)
+
+
+def test_spike_times_with_their_units(tmp_path):
+    times, units = np.concatenate(spikes()), np.repeat(np.arange(UNITS), [len(s) for s in spikes()])
+    order = np.random.default_rng(0).permutation(len(times))
+    np.savez(tmp_path / "a.npz", spike_times=times[order], units=units[order])
+    with h5py.File(tmp_path / "b.h5", "w") as f:
+        f["spike_times"], f["spike_clusters"] = times[order], units[order]
+    for name in ("a.npz", "b.h5"):
+        for found, expected in zip(Recording.read(tmp_path / name).spike_times, spikes(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_lists_of_unequal_trials():
+    unequal = [trial[: 200 - 20 * (n % 3)] for n, trial in enumerate(TRIALS)]
+    recording = Recording.of(unequal, bin_ms=1.0)
+    with pytest.raises(RecordingError, match="intervals last from 160 to 200 ms"):
+        recording.cut(bin_ms=10.0)
+    padded = recording.cut(bin_ms=10.0, lengths="pad")
+    assert padded.counts.shape == (20, 20, 6) and np.isnan(padded.counts[2, 16:]).all()
+    np.testing.assert_array_equal(padded.counts[2, :16], TRIALS[2, :160].reshape(16, 10, 6).sum(axis=1))
+    assert recording.cut(bin_ms=10.0, lengths="cut").counts.shape == (20, 16, 6)
+    assert recording.cut(bin_ms=10.0, lengths="leave").counts.shape[1] == 16
+
+
+class Sorting:
+    """What a SpikeInterface sorting can do."""
+
+    def get_unit_ids(self):
+        return ["a", "b"]
+
+    def get_sampling_frequency(self):
+        return 20000.0
+
+    def get_unit_spike_train(self, unit_id):
+        return np.arange(100, 20000, 400 if unit_id == "a" else 700)
+
+
+def objects():
+    """Objects of other packages, each with the spike times (or counts) that it holds."""
+    found = {"dict": (dict(enumerate(spikes())), spikes()), "sorting": (Sorting(), None)}
+    try:
+        import pynapple as nap
+
+        found["pynapple"] = (nap.TsGroup({n: nap.Ts(t) for n, t in enumerate(spikes())}), spikes())
+    except ModuleNotFoundError:
+        pass
+    try:
+        import neo
+
+        found["neo"] = ([neo.SpikeTrain(t * 1000, units="ms", t_stop=SECONDS * 1000) for t in spikes()], spikes())
+    except ModuleNotFoundError:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("name", objects())
+def test_objects_with_spike_times(name):
+    value, expected = objects()[name]
+    recording = Recording.of(value)
+    if expected is None:
+        np.testing.assert_allclose(recording.spike_times[1], np.arange(100, 20000, 700) / 20000.0)
+    for found, times in zip(recording.spike_times, expected or recording.spike_times, strict=True):
+        np.testing.assert_allclose(found, times, atol=1e-8)
+
+
+def test_tables_of_counts():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
+    names = [f"unit{n}" for n in range(6)]
+    frame = Recording.of(pandas.DataFrame(COUNTS, columns=names), bin_ms=1.0)
+    array = xarray.DataArray(COUNTS.T, dims=("unit", "time"), coords={"unit": names})
+    for recording in (frame, Recording.of(array, bin_ms=1.0)):
+        np.testing.assert_array_equal(recording.counts, COUNTS)
+        assert recording.units.ids.tolist() == names
+    trials = xarray.DataArray(TRIALS, dims=("trial", "time", "neuron"))
+    assert Recording.of(trials, bin_ms=1.0).cut(bin_ms=10.0).counts.shape == (20, 20, 6)
+
+
+def test_no_package_is_imported_that_is_not_needed():
+    code = (
+        "import sys, numpy as np\nfrom lfads_tf2 import Recording\n"
+        "Recording.of({0: np.arange(5.0)}).cut(chop=1000.0)\n"
+        "print({'tensorflow', 'pynwb', 'pynapple', 'neo', 'pandas', 'xarray', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+BAD_VALUES = {
+    "nothing like it": (object(), "is no recording; give a dict"),
+    "no axes": (COUNTS, "say which axis is which"),
+    "NaN": (np.where(COUNTS > 2, np.nan, COUNTS), "say which axis is which"),
+    "unsorted": ({0: [3.0, 1.0]}, "spike times that do not rise; sort them"),
+    "negative": ({0: [-3.0, 1.0]}, "negative spike times"),
+    "not finite": ({0: [np.nan, 1.0]}, "NaN or infinite spike times"),
+    "no spike": ({0: [], 1: []}, "no unit has a spike"),
+    "no unit": ({}, "has no units"),
+    "trials of different units": ([np.ones((5, 3)), np.ones((5, 4))], "trials have"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_VALUES)
+def test_objects_that_are_none(name):
+    value, said = BAD_VALUES[name]
+    with pytest.raises(RecordingError, match=said):
+        Recording.of(value, bin_ms=1.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, -1.0, 0.5])
+def test_counts_that_are_none(bad):
+    counts = COUNTS.astype(float)
+    counts[7, 2] = bad
+    with pytest.raises(RecordingError, match=r"NaN or infinity|no spike counts"):
+        Recording.of(counts, bin_ms=1.0, axes="time,units")
+
+
+def damaged(folder):
+    """Files and folders that must be refused, by what is wrong."""
+    nwb = nwb_file(folder / "whole.nwb").read_bytes()
+    (folder / "cut.nwb").write_bytes(nwb[: len(nwb) // 2])
+    (folder / "junk.nwb").write_bytes(b"junk")
+    (folder / "empty.nwb").write_bytes(b"")
+    nwb_file(folder / "no_units.nwb", times=[])
+    np.savez(folder / "objects.npz", counts=np.array([{}, 1], object))
+    np.savez(folder / "none.npz")
+    np.savez(folder / "several.npz", a=COUNTS, b=COUNTS)
+    (folder / "cut.npz").write_bytes((folder / "several.npz").read_bytes()[:300])
+    (folder / "empty.npy").write_bytes(b"")
+    (folder / "junk.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    (folder / "text.txt").write_text("1 2 3")
+    (folder / "nothing").mkdir()
+    for name, wrong in (("no_rate", "params.py"), ("no_times", "spike_times.npy"), ("bad_table", "cluster_group.tsv")):
+        phy_folder(folder / name)
+        (folder / name / wrong).write_text("group\ngood\n")
+    return [path.name for path in sorted(folder.iterdir()) if path.name != "whole.nwb"]
+
+
+def test_damaged_files_are_refused_in_words_and_leave_nothing(tmp_path, capsys):
+    for name in [*damaged(tmp_path), "gone.npz"]:
+        with pytest.raises(LFADSError) as error:
+            command.main([str(tmp_path / name), "-o", str(tmp_path / "data"), "--chop", "1000", "--groups", "good"])
+        assert len(str(error.value)) < 700 and name.split(".")[0] in str(error.value), name
+        assert not (tmp_path / "data").exists()
+
+
+def test_the_command(tmp_path, capsys):
+    path = nwb_file(tmp_path / "monday.nwb")
+    words = f"--align go --window -200 600 --bin-ms 20 --condition target -o {tmp_path / 'data'}".split()
+    assert command.main([str(path), *words]) == 0
+    out = capsys.readouterr().out
+    assert "24 trials x 40 bins of 20 ms x 5 units" in out and "go on with: lfads train" in out
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["monday.h5"]
