@@ -67,8 +67,7 @@ class Estimator(Parameters):
     def __getstate__(self) -> dict[str, object]:
         state = {name: getattr(self, name) for name in (*OWN_PARAMETERS, "settings")}
         if self.model is not None:
-            weights = {name: weight.numpy() for name, weight in original_names(self.model).items()}
-            state |= {"fitted": (self.model.spec, weights, self.step)}
+            state |= {"fitted": (self.model.spec, _weights(self.model), self.step)}
         return state
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -76,9 +75,7 @@ class Estimator(Parameters):
         self.__init__(**state.pop("settings"), **state)
         if fitted is not None:
             spec, weights, step = fitted
-            self._with(self._built(spec), step)
-            for name, weight in original_names(self.model).items():
-                weight.assign(weights[name])
+            self._with(self._built(spec, weights), step)
 
     def _with(self, model: LFADS, step: int) -> Estimator:
         # Inference by bins and seed; kept, so that later calls need no tracing.
@@ -246,10 +243,13 @@ class Estimator(Parameters):
             raise NotFitted("this estimator has not been fitted; call fit(spikes) first")
         return self.model
 
-    def _built(self, spec: ModelSpec) -> LFADS:
+    def _built(self, spec: ModelSpec, weights: dict[str, np.ndarray] | None = None) -> LFADS:
         device = devices.configure(self.hyperparameters)
         with tf.device(device.name):
-            return saved_models.built(spec, device.native)
+            model = saved_models.built(spec, device.native)
+        for name, weight in original_names(model).items() if weights else ():
+            weight.assign(weights[name])
+        return model
 
     def _inference(self, trials: Trials) -> Inference:
         """What infers trials of so many bins."""
@@ -261,10 +261,8 @@ class Estimator(Parameters):
         if key not in self._inferences:
             model = self.model
             if bins != wanted[0]:
-                model = self._built(dataclasses.replace(spec, num_steps=bins - spec.first_bin, encoded_steps=None))
-                theirs = original_names(self.model)
-                for name, weight in original_names(model).items():
-                    weight.assign(theirs[name])
+                sizes = dataclasses.replace(spec, num_steps=bins - spec.first_bin, encoded_steps=None)
+                model = self._built(sizes, _weights(model))
             self._inferences[key] = Inference(model, self.seed, self.step)
         return self._inferences[key]
 
@@ -278,3 +276,7 @@ class Estimator(Parameters):
     @property
     def _arrays(self) -> Arrays:
         return Arrays(self.hyperparameters, self.window, self.overlap)
+
+
+def _weights(model: LFADS) -> dict[str, np.ndarray]:
+    return {name: weight.numpy() for name, weight in original_names(model).items()}

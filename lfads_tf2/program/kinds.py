@@ -27,6 +27,7 @@ from lfads_tf2.program import devices, results, resuming
 from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
+from lfads_tf2.session_results import load_session
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.status_line import CountLine
@@ -123,9 +124,8 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
     with tf.device(device.name), _working_in(hp) as folder:
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         resuming.say_other_data(record, fingerprints(sessions))
-        run, found = Inference(model, max(hp.seed, 0), loaded.step), {}
-        for number, session in enumerate(sessions):
-            found[session.name] = {}
+        run = Inference(model, max(hp.seed, 0), loaded.step)
+        for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)
                 if trials is None:
@@ -141,10 +141,10 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                 attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)
                 results.write_runs(path, inferred, attributes)
                 log.info("Wrote %s", path)
-                if hp.report and number < MOST_SESSIONS:
-                    found[session.name][half] = inferred
         if hp.report:
-            _report(folder, hp, sessions, found)
+            shown = [session.name for session in sessions[:MOST_SESSIONS]]
+            loaded = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
+            _report(folder, hp, sessions, {name: one.by_half() for name, one in loaded.items()})
 
 
 def _against_truth(session: Session, half: str, trials: Trials, inferred) -> dict[str, float]:
