@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lfads_tf2.errors import one_of
+
 KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params")
 
 # Large enough for "no limit", and the value that existing run-manager scripts pass for it.
@@ -208,7 +210,7 @@ def value_problem(name: str, value: Any) -> str | None:
         return f"--{name} must be {words[kind]}, got {value!r}"
     if "choices" in facts and value not in facts["choices"] and not (facts.get("own") and OWN_PART.fullmatch(value)):
         own = "; a class of yours is given as module:Class" if facts.get("own") else ""
-        return f"--{name} must be one of {', '.join(facts['choices'])}, got {value!r}{own}"
+        return f"--{name} must be {one_of(facts['choices'], value)}{own}"
     broken = broken_bound(facts, value)
     return None if broken is None else f"--{name} must be {broken}, got {value!r}"
 

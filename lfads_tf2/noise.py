@@ -119,3 +119,21 @@ def _fixed_numbers(seed, session, trials, shape):
             index = tf.reshape(index, [-1 if n == axis else 1 for n in range(3)])
         number = mixed(number * tf.constant(31, tf.uint32) + index + tf.constant(0x9E3779B9, tf.uint32))
     return number
+
+
+def jitter_spikes(counts, width: int, seed):
+    """Moves every spike by a uniform integer in [−width, width) bins, reflected at both ends; counts are conserved.
+
+    Args:
+        counts: T x B x D float32, non-negative whole numbers.
+    """
+    num_steps = counts.shape[0]
+    occupied = tf.where(counts > 0)
+    spikes = tf.repeat(occupied, tf.cast(tf.gather_nd(counts, occupied), tf.int32), axis=0)
+    shifts = tf.random.stateless_uniform([tf.shape(spikes)[0]], seed, -width, width, dtype=tf.int64)
+    # Reflection folds time with this period, which also serves shifts longer than the trial.
+    period = max(2 * (num_steps - 1), 1)
+    times = tf.math.floormod(spikes[:, 0] + shifts, period)
+    times = tf.minimum(times, period - times)
+    moved = tf.concat([times[:, None], spikes[:, 1:]], axis=1)
+    return tf.scatter_nd(moved, tf.ones([tf.shape(spikes)[0]]), tf.shape(counts, out_type=tf.int64))

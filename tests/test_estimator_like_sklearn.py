@@ -160,3 +160,19 @@ def test_trials_of_unequal_length():
         Estimator(**SMALL).fit(trials)
     rates = Estimator(augmentations="selective_backprop", num_samples=1, **SMALL).fit_transform(trials)
     assert [len(one) for one in rates] == [len(one) for one in trials]
+
+
+def test_a_recording():
+    """Its halves and held-out units are those of the cut."""
+    from lfads_tf2.estimator.arrays import Arrays
+    from lfads_tf2.recordings import Recording
+
+    times = {name: np.sort(RANDOM.uniform(0, 20, 300)) for name in ("a", "b", "c")}
+    cut = Recording.of(times).cut(chop=500, overlap=0, bin_ms=20)
+    cut.num_encoded = 2
+    model = Estimator(**SMALL)
+    train, valid = Arrays(model.hyperparameters, None, 0).halves(cut, None)
+    np.testing.assert_array_equal(train.data, cut.counts[cut.half == 0][..., :2])
+    np.testing.assert_array_equal(valid.target, cut.counts[cut.half == 1])
+    with pytest.raises(ValueError, match="is a whole recording; cut it first"):
+        model.fit(Recording.of(times))

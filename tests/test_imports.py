@@ -44,7 +44,9 @@ FORBIDDEN = {
     ),
     "lfads_tf2/online/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.data", "lfads_tf2.inference"),
     "lfads_tf2/metrics/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.program", "lfads_tf2.run_manager"),
-    "lfads_tf2/hyperparameters.py": ("lfads_tf2",),
+    "lfads_tf2/hyperparameters.py": tuple(
+        f"lfads_tf2.{path.stem}" for path in PACKAGE.iterdir() if path.stem not in ("errors", "__init__")
+    ),
     "lfads_tf2/errors.py": ("lfads_tf2",),
     "lfads_tf2/files.py": ("lfads_tf2",),
     "lfads_tf2/types.py": ("lfads_tf2.data", "lfads_tf2.model", "lfads_tf2.training"),

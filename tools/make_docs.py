@@ -27,7 +27,7 @@ is declared. Do not edit it by hand.
 
 **One name everywhere.** A setting called `gen_dim` is
 
-- the flag `--gen_dim=64` of `run_lfads.py` (also as `--c_gen_dim=64`, the run manager's name of the same setting);
+- the flag `--gen_dim=64` of `lfads train` (also as `--c_gen_dim=64`, the run manager's name of the same setting);
   true and false settings as `--report`, `--noreport` or `--report=false`;
 - the key `gen_dim: 64` (or `c_gen_dim: 64`) in a YAML file given as `--config=FILE.yaml`; `None` or `null` there
   stands for the default;

@@ -12,8 +12,9 @@ from lfads_tf2.autolfads.files import PRESETS, preset_names, read_config
 from lfads_tf2.autolfads.neurocaas import is_neurocaas
 from lfads_tf2.autolfads.run import MODES
 from lfads_tf2.autolfads.searched import number
-from lfads_tf2.errors import SettingsError, did_you_mean
+from lfads_tf2.errors import SettingsError, one_of
 from lfads_tf2.hyperparameters import declared
+from lfads_tf2.settings.arguments import Arguments, a_path
 from lfads_tf2.settings.mapping import from_mapping
 from lfads_tf2.settings.yaml_files import load_yaml
 
@@ -21,22 +22,13 @@ from lfads_tf2.settings.yaml_files import load_yaml
 NOT_HERE = ("kind", "max_epochs", "resume")
 
 
-class Refusing(argparse.ArgumentParser):
-    """Raises instead of ending the process."""
-
-    def error(self, message: str):
-        """Every malformed command line ends here."""
-        raise SettingsError([message])
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Arguments:
     """All arguments."""
-    top = Refusing(
-        "lfads auto", allow_abbrev=False,
-        description="AutoLFADS: searches hyperparameters while a population of models trains.",
-    )  # fmt: skip
+    top = Arguments(
+        "lfads auto", description="AutoLFADS: searches hyperparameters while a population of models trains."
+    )
     top.add_argument("folder", nargs="?", metavar="DATA_FOLDER", help="the same as --data_dir")
-    top.add_argument("--config", metavar="FILE", help="YAML: hyperparameters by name, and the section pbt")
+    top.add_argument("--config", type=a_path, metavar="FILE", help="YAML: hyperparameters by name, and the section pbt")
     top.add_argument("--preset", metavar="NAME", help=f"settings for a size of data: {', '.join(preset_names())}")
     top.add_argument("--resume", action="store_true", help="go on with the search in --lfads_save_dir")
     top.add_argument("--population_mode", default="auto", choices=MODES, help="where the workers train")
@@ -60,10 +52,7 @@ def parse(argv: list[str]) -> tuple[SearchConfig, argparse.Namespace]:
     Raises:
         SettingsError: everything that is wrong.
     """
-    arguments, unknown = parser().parse_known_args(argv)
-    if unknown:
-        name = unknown[0].split("=")[0].lstrip("-")
-        raise SettingsError([f"unknown argument {unknown[0]}{_nearest(name)} (--help lists all)"])
+    arguments = parser().parse_args(argv)
     if arguments.config is None and arguments.preset is None:
         raise SettingsError([f"give --config=FILE.yaml or --preset=NAME ({', '.join(preset_names())}), or both"])
     config = _overridden(_from_files(arguments.config, arguments.preset), arguments)
@@ -72,20 +61,15 @@ def parse(argv: list[str]) -> tuple[SearchConfig, argparse.Namespace]:
     return config, arguments
 
 
-def _nearest(name: str) -> str:
-    known = ["config", "preset", "resume", "population_mode", "ray_address", *options(), *declared()]
-    return did_you_mean(name, known, "--")
-
-
-def _from_files(path: str | None, preset: str | None) -> SearchConfig:
+def _from_files(path: Path | None, preset: str | None) -> SearchConfig:
     if preset is not None and preset not in preset_names():
-        raise SettingsError([f"--preset must be one of {', '.join(preset_names())}, got {preset!r}"])
+        raise SettingsError([f"--preset must be {one_of(preset_names(), preset)}"])
     if preset is None:
-        return read_config(Path(path))
+        return read_config(path)
     base = load_yaml(PRESETS / f"{preset}.yaml")
     if path is None:
         return config_from(base, f"--preset={preset}", skip_undeclared=True)
-    content = load_yaml(Path(path))
+    content = load_yaml(path)
     if is_neurocaas(content):
         raise SettingsError([f"--config {path} is a configuration of NeuroCAAS, which is whole; leave --preset out"])
     section = content.get("pbt") or {}

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from lfads_tf2.autolfads.searched import Searched, coerced, searched_from
-from lfads_tf2.errors import SettingsError
+from lfads_tf2.errors import SettingsError, one_of
 from lfads_tf2.hyperparameters import HyperParameters, broken_bound, declared, problems
 from lfads_tf2.settings.mapping import from_mapping
 
@@ -61,7 +61,7 @@ def option_problem(name: str, value: Any) -> str | None:
     if not (isinstance(value, str) if kind is str else numeric and (kind is float or float(value).is_integer())):
         return f"{label} must be {words}, got {value!r}"
     if "choices" in facts and value not in facts["choices"]:
-        return f"{label} must be one of {', '.join(facts['choices'])}, got {value!r}"
+        return f"{label} must be {one_of(facts['choices'], value)}"
     broken = broken_bound(facts, value)
     return None if broken is None else f"{label} must be {broken}, got {value!r}"
 

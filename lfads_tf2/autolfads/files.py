@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lfads_tf2.autolfads.config import SearchConfig, config_from
 from lfads_tf2.autolfads.neurocaas import is_neurocaas, neurocaas_config
-from lfads_tf2.errors import SettingsError
+from lfads_tf2.errors import SettingsError, one_of
 from lfads_tf2.settings.yaml_files import load_yaml
 
 PRESETS = Path(__file__).parent / "presets"
@@ -35,5 +35,5 @@ def read_preset(name: str) -> SearchConfig:
         SettingsError: there is none of this name.
     """
     if name not in preset_names():
-        raise SettingsError([f"--preset must be one of {', '.join(preset_names())}, got {name!r}"])
+        raise SettingsError([f"--preset must be {one_of(preset_names(), name)}"])
     return config_from(load_yaml(PRESETS / f"{name}.yaml"), f"--preset={name}", skip_undeclared=True)

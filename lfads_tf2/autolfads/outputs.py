@@ -33,7 +33,7 @@ HDF5_ENDINGS = (".h5", ".hdf5")
 
 
 def write_best_model(population: Population, sessions: list[Session], device: Device, best: dict):
-    """Writes ``best_model/``: checkpoint, hyperparameters and ``model_params``, a run folder for run_lfads.py.
+    """Writes ``best_model/``: checkpoint, hyperparameters and ``model_params``, a run folder for every other command.
 
     Args:
         population: that found it.

@@ -1,4 +1,4 @@
-"""One search from configuration to results; ``python -m lfads_tf2.autolfads`` and notebooks both start here."""
+"""One search from configuration to results; ``lfads auto`` and notebooks both start here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
 from lfads_tf2.autolfads.records import FIT_LOG, DamagedRecord, Records, read_fit_log
 from lfads_tf2.data import DataError, epoch_batches, read_sessions
 from lfads_tf2.data.fingerprint import fingerprints
-from lfads_tf2.errors import RunError
+from lfads_tf2.errors import RunError, one_of
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.types import Session
@@ -133,13 +133,13 @@ def ray_is_there() -> bool:
 
 def _executor(mode: str, search: Search, sessions: list[Session], ray_address: str) -> tuple[Executor, object]:
     if mode not in MODES:
-        raise SearchFailed(f"--population_mode must be one of {', '.join(MODES)}, got {mode!r}")
+        raise SearchFailed(f"--population_mode must be {one_of(MODES, mode)}")
     if ray_address and mode in ("serial", "batched"):
         raise SearchFailed(
             f"--ray_address={ray_address} needs --population_mode=ray, got {mode}; leave one of them out"
         )
     if (mode == "ray" or ray_address) and not ray_is_there():
-        raise SearchFailed("--population_mode=ray needs Ray, which is not installed: pip install lfads-tf2[ray]")
+        raise SearchFailed("--population_mode=ray needs Ray, which is not installed: pip install 'lfads-tf2[ray]'")
     from lfads_tf2.program import devices
 
     if mode == "ray" or ray_address or (mode == "auto" and ray_is_there()):

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import Any
 
-from lfads_tf2.errors import SettingsError, did_you_mean
+from lfads_tf2.errors import SettingsError, did_you_mean, one_of
 from lfads_tf2.hyperparameters import declared, value_problem
 from lfads_tf2.settings.mapping import plain_name
 from lfads_tf2.types import Dials
@@ -133,7 +133,7 @@ def _one(name: str, entry: dict[Any, Any], label: str) -> tuple[list[str], Searc
         found.append(f"{label}.explore_weight must be greater than 0 and less than 1, got {weight!r}")
     distribution = entry.get("dist", "uniform")
     if distribution not in DISTRIBUTIONS:
-        found.append(f"{label}.dist must be one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}")
+        found.append(f"{label}.dist must be {one_of(DISTRIBUTIONS, distribution)}")
     flags = {key: entry.get(key, default) for key, default in (("enforce_limits", True), ("per_entry", False))}
     found += [f"{label}.{k} must be true or false, got {v!r}" for k, v in flags.items() if not isinstance(v, bool)]
     init = entry.get("init")

@@ -58,11 +58,12 @@ class LiveTable(Watcher):
     """A line a generation; on a terminal also the table of all workers, drawn over the last one.
 
     Args:
-        stream: where to.
+        stream: where to; None: standard error.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr):
-        self.stream, self.live, self.drawn = stream, stream.isatty(), 0
+    def __init__(self, stream: TextIO | None = None):
+        self.stream = stream or sys.stderr
+        self.live, self.drawn = self.stream.isatty(), 0
 
     def started(self, population: Population) -> None:
         """Says where the search starts."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -10,6 +9,7 @@ import re
 import h5py
 
 from lfads_tf2.data.errors import DataError, listing
+from lfads_tf2.errors import nearest
 
 HDF5_ENDINGS = (".h5", ".hdf5")
 # What editors, file managers and careful people put behind the name of a copy.
@@ -116,6 +116,6 @@ def _nothing_found(data_dir: str, stem: str, files: list[str]) -> str:
     if close:
         text += f"; {close[0]} starts with the stem, but an underscore and the session's name must follow it"
     else:
-        near = difflib.get_close_matches(stem, files, n=3, cutoff=0.4)
+        near = nearest(stem, files, most=3, likeness=0.4)
         text += f"; nearest: {listing(near)}" if near else ""
     return text + "; correct --data_filename_stem, or leave it empty to read every HDF5 file of the folder"

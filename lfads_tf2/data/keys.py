@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 
 import h5py
@@ -13,6 +12,7 @@ from lfads_tf2.data.finding import IMPORT
 from lfads_tf2.data.matlab import as_shown
 from lfads_tf2.data.opening import ALLOW, leads_out, storage_problem
 from lfads_tf2.data.text import is_varying, read_varying
+from lfads_tf2.errors import nearest
 
 HALVES = ("train", "valid")
 
@@ -131,7 +131,7 @@ class SessionFile:
             guess = f"train_data lies inside the group {nested[0]!r}; move it to the top of the file"
         else:
             # Names of keys that may well stand there beside it are as near as 0.75.
-            near = difflib.get_close_matches("train_data", self.keys, n=1, cutoff=0.85)
+            near = nearest("train_data", self.keys, likeness=0.85)
             guess = f"if {near[0]!r} holds them, rename it; " if near else ""
             guess += "store the training trials, trials x time x channels, as train_data"
             if any("MATLAB_class" in item.attrs for item in items.values() if item is not None):

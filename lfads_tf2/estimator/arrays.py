@@ -10,6 +10,7 @@ import numpy as np
 from lfads_tf2.data.continuous import validation_windows, window_offsets, windows_of
 from lfads_tf2.data.entries import check_for, zeros_for_missing
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
+from lfads_tf2.recordings.halves import TRAIN, VALID
 from lfads_tf2.types import Trials
 
 # Every so many trials one is for validation, unless some are given.
@@ -23,8 +24,18 @@ class Arrays(NamedTuple):
     window: int | None
     overlap: int
 
+    def of_cut(self, cut) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the encoders read of a ``recordings.Cut``, and the target where it has held-out units."""
+        counts, seen = cut.counts, cut.num_encoded
+        return counts[..., :seen], counts if seen < counts.shape[2] else None
+
     def trials(self, spikes, target) -> tuple[Trials, np.ndarray | None]:
         """Checked trials; of a continuous recording its windows, and the first bin of each."""
+        if hasattr(spikes, "num_encoded"):
+            spikes, held_out = self.of_cut(spikes)
+            target = held_out if target is None else target
+        elif hasattr(spikes, "cut"):
+            raise ValueError("spikes is a whole recording; cut it first: recording.cut(bin_ms=10, chop=1000) or align=")
         data, recon = (self._checked(name, array) for name, array in (("spikes", spikes), ("target", target)))
         offsets = None
         if data.ndim == 2:
@@ -74,6 +85,10 @@ class Arrays(NamedTuple):
 
     def halves(self, spikes, target) -> tuple[Trials, Trials | None]:
         """Trials to train on and to validate with."""
+        if hasattr(spikes, "num_encoded"):
+            trials = self.trials(spikes, target)[0]
+            trains, validates = spikes.half == TRAIN, spikes.half == VALID
+            return _chosen(trials, trains), _chosen(trials, validates) if validates.any() else None
         trials, offsets = self.trials(spikes, target)
         if offsets is None:
             validates = np.arange(len(trials.data)) % TRIALS_A_VALIDATION_TRIAL == TRIALS_A_VALIDATION_TRIAL - 1

@@ -122,7 +122,8 @@ class Estimator(Parameters):
         Args:
             spikes: trials x bins x channels whole numbers (with other observation models, values); with ``window``
                 also bins x channels. With the augmentation ``selective_backprop`` NaN are entries that were not
-                observed, and a list of trials of unequal length is filled up with them.
+                observed, and a list of trials of unequal length is filled up with them. Or a ``recordings.Cut``, with
+                its halves and held-out units.
             y: ignored; pipelines pass what comes after this step.
             target: what is reconstructed where it has more channels or bins than ``spikes``, which come first in it;
                 None: the spikes themselves.

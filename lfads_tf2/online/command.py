@@ -8,30 +8,30 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from lfads_tf2.online.exported import OnlineError, export
 from lfads_tf2.online.streams import OnlineLFADS
+from lfads_tf2.settings.arguments import Arguments, a_path
 
 log = logging.getLogger("lfads_tf2")
 # Of a datagram; more than any recording has channels.
 MOST_BYTES = 65535
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Arguments:
     """All arguments of the command."""
-    top = argparse.ArgumentParser(
-        "lfads online", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    top = Arguments(
+        "lfads online", formatter_class=argparse.RawDescriptionHelpFormatter,
         description=__doc__.split(": ")[1].strip() + "\n\n"
         "  lfads online RUN --to model.npz        export (after lfads export-params)\n"
         "  lfads online model.npz --stdin         a bin a line, counts separated by spaces or commas\n"
         "  lfads online model.npz --udp 5005      a bin a datagram, float32 or uint8 counts; answered with float32",
     )  # fmt: skip
-    top.add_argument("model", help="a run folder to export, or an exported model to step")
+    top.add_argument("model", type=a_path, help="a run folder to export, or an exported model to step")
     what = top.add_mutually_exclusive_group(required=True)
-    what.add_argument("--to", metavar="FILE", help="export the run folder's model to this file")
+    what.add_argument("--to", type=a_path, metavar="FILE", help="export the run folder's model to this file")
     what.add_argument("--stdin", action="store_true", help="read bins from standard input; an empty line: a new trial")
     what.add_argument("--udp", type=int, metavar="PORT", help="answer datagrams; an empty one: a new trial")
     top.add_argument("--host", default="127.0.0.1", help="address to listen at (default %(default)s)")
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = parser().parse_args(argv)
     if arguments.to:
-        path = export(arguments.model, Path(arguments.to))
+        path = export(arguments.model, arguments.to)
         log.info("Wrote %s (%.1f MB); step it with lfads online %s --stdin", path, path.stat().st_size / 1e6, path)
         return 0
     stream = OnlineLFADS.load(arguments.model, arguments.session, window=arguments.window)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lfads_tf2.errors import one_of
 from lfads_tf2.online.exported import ExportedModel, OnlineError
 from lfads_tf2.online.networks import Encoder, ReadIn, ReadOut, buffer, generator_cell
 
@@ -30,7 +31,7 @@ class OnlineLFADS:
         if session is None and len(names) == 1:
             session = names[0]
         if session not in names:
-            raise OnlineError(f"session must be one of {', '.join(names)}, got {session!r}")
+            raise OnlineError(f"session must be {one_of(names, session)}")
         if streams < 1:
             raise OnlineError(f"streams must be at least 1, got {streams}")
         self.model, self.session, self.num_streams = model, session, streams

@@ -3,7 +3,6 @@ docs/performance.md."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 
 from lfads_tf2.files import write_text
 from lfads_tf2.program.benchmark import SHAPES, measure, measure_population
+from lfads_tf2.program.screen import without_startup_lines
+from lfads_tf2.settings.arguments import Arguments, a_path, at_least
 
 # In a checkout of the project.
 PAGE = Path("docs") / "performance.md"
@@ -63,14 +64,16 @@ def table(steps: int) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the command and returns its exit code."""
-    parser = argparse.ArgumentParser("lfads benchmark", description=__doc__)
+    parser = Arguments("lfads benchmark", description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="S")
-    parser.add_argument("--steps", type=int, default=20, help="training steps that are timed")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--compare", type=Path, help="print ratios to the figures of this file")
+    parser.add_argument("--steps", type=at_least(1), default=20, help="training steps that are timed")
+    parser.add_argument("--json", type=a_path, help="write the figures to this file")
+    parser.add_argument("--compare", type=a_path, help="print ratios to the figures of this file")
     parser.add_argument("--plain", action="store_true", help="without the compiled kernels")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
-    parser.add_argument("--members", type=int, default=0, help="time so many models in one program against one by one")
+    parser.add_argument("--threads", type=at_least(0), default=0, help="CPU threads; 0: all cores")
+    parser.add_argument(
+        "--members", type=at_least(0), default=0, help="time so many models in one program, and one by one"
+    )
     parser.add_argument("--table", action="store_true", help="measure every shape and fill docs/performance.md")
     options = parser.parse_args(argv)
     if options.table:
@@ -79,6 +82,8 @@ def main(argv: list[str]) -> int:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         write_text(PAGE, f"{before}{BEGIN}\n{table(options.steps)}\n{END}{rest.partition(END)[2]}")
         return 0
+    with without_startup_lines():
+        import tensorflow  # noqa: F401
     if options.members:
         how = options.members, options.steps, options.plain, options.threads
         print(json.dumps(measure_population(options.shape, *how), indent=1))

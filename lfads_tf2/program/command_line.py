@@ -14,8 +14,8 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lfads_tf2.errors import LFADSError, did_you_mean
-from lfads_tf2.program.screen import show_messages
+from lfads_tf2.errors import LFADSError, SettingsError, did_you_mean
+from lfads_tf2.program.screen import dispensable_messages, read_no_more, show_messages
 
 
 class Command(NamedTuple):
@@ -67,22 +67,26 @@ def main(argv: list[str] | None = None) -> int:
     """Runs ``lfads`` (``sys.argv`` when no words are given) and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     name, rest = (words[0], words[1:]) if words else ("--help", [])
+    if name in COMMANDS:
+        return guarded(f"lfads {name}", lambda left: COMMANDS[name].load(name)(left), rest)
     if name.startswith("-") and name not in ("--help", "-h", "--version"):
         # As the original program is called: --kind says what to do.
         return run_lfads(words)
-    if name in ("--help", "-h"):
-        print(overview())
-        return 0
-    if name == "--version":
+    return guarded("lfads", lambda _: _about(name), rest)
+
+
+def _about(word: str) -> int:
+    """Answers what is no subcommand."""
+    if word == "--version":
         from lfads_tf2 import __version__
 
         print(f"lfads {__version__}")
-        return 0
-    if name not in COMMANDS:
-        print(f"lfads: error:\nthere is no command {name!r}{did_you_mean(name, COMMANDS)} (lfads --help lists them)",
-              file=sys.stderr)  # fmt: skip
-        return REFUSED
-    return guarded(f"lfads {name}", lambda left: COMMANDS[name].load(name)(left), rest)
+    elif word in ("--help", "-h"):
+        print(overview())
+    else:
+        hint = did_you_mean(word, COMMANDS)
+        raise SettingsError([f"there is no command {word!r}{hint} (lfads --help lists them)"])
+    return 0
 
 
 def run_lfads(argv: list[str]) -> int:
@@ -109,15 +113,27 @@ def guarded(program: str, run: Callable[[list[str]], int], argv: list[str]) -> i
     """Runs a command; whatever goes wrong ends on one screen, with the trace only where ``--debug`` asks for it."""
     debug, words = "--debug" in argv, [word for word in argv if word != "--debug"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    show_messages()
+    with dispensable_messages():
+        show_messages()
+        return _ended(program, run, words, debug)
+
+
+def _ended(program: str, run: Callable[[list[str]], int], words: list[str], debug: bool) -> int:
+    """The exit code of a command, after its last message."""
     try:
-        return run(words)
+        try:
+            code = run(words)
+        except SystemExit as end:  # as argparse ends after its help
+            code = int(end.code or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         # As shells report a program that Ctrl-C ended, so that scripts do not go on as if it were done.
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter must not stumble over it again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        read_no_more(sys.stdout)
         return 0
     except Exception as error:
         if debug:

@@ -27,6 +27,7 @@ from lfads_tf2.files import write_text
 from lfads_tf2.metrics import neural_latents as benchmark
 from lfads_tf2.metrics.rates import bits_per_spike
 from lfads_tf2.program.results import read_runs
+from lfads_tf2.settings.arguments import Arguments, a_path
 
 
 class EvaluationError(LFADSError, ValueError):
@@ -98,13 +99,11 @@ def main(argv: list[str]) -> int:
     Raises:
         EvaluationError: the files cannot be scored.
     """
-    parser = argparse.ArgumentParser(
-        "lfads evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the session's HDF5 file")
-    parser.add_argument("--results", type=Path, required=True, help="result file of its validation trials")
-    parser.add_argument("--train_results", type=Path, help="result file of its training trials, to fit decoders")
-    parser.add_argument("--json", type=Path, help="write the scores to this file too")
+    parser = Arguments("lfads evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=a_path, required=True, help="the session's HDF5 file")
+    parser.add_argument("--results", type=a_path, required=True, help="result file of its validation trials")
+    parser.add_argument("--train_results", type=a_path, help="result file of its training trials, to fit decoders")
+    parser.add_argument("--json", type=a_path, help="write the scores to this file too")
     options = parser.parse_args(argv)
     try:
         found = scores(options.data, options.results, options.train_results)

@@ -23,20 +23,19 @@ from lfads_tf2.session_results.nwb_copy import to_nwb
 from lfads_tf2.session_results.results import SessionResults
 from lfads_tf2.session_results.tables import to_csv, to_npz
 from lfads_tf2.settings import run_folder
+from lfads_tf2.settings.arguments import Arguments, a_path
 
 log = logging.getLogger("lfads_tf2")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Arguments:
     """The command's options."""
-    found = argparse.ArgumentParser(
-        "lfads export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    found.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or of its data")
+    found = Arguments("lfads export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("run", type=a_path, metavar="RUN", help="folder of a run, or of its data")
     found.add_argument("--to", required=True, choices=("nwb", "nlb", "npz", "csv"), help="kind of file")
-    found.add_argument("--out", type=Path, help="folder for the files (export in the run's folder)")
+    found.add_argument("--out", type=a_path, help="folder for the files (export in the run's folder)")
     found.add_argument("--session", action="append", help="only this session; may be given several times")
-    found.add_argument("--data_dir", type=Path, help="folder of the session files, where it was moved")
+    found.add_argument("--data_dir", type=a_path, help="folder of the session files, where it was moved")
     found.add_argument("--kind", choices=("posterior_sample_and_average", "posterior_push_mean"), help="of inference")
     found.add_argument("--bin_ms", type=float, help="bin width, where the files do not say")
     merging = found.add_mutually_exclusive_group()
@@ -45,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--long", action="store_true", help="csv: a row for each value")
     found.add_argument("--dataset", help="nlb: the benchmark's name of the data set (the session's name)")
     nwb = found.add_argument_group("nwb")
-    nwb.add_argument("--source", type=Path, help="the NWB file that was imported, where it was moved")
+    nwb.add_argument("--source", type=a_path, help="the NWB file that was imported, where it was moved")
     nwb.add_argument("--any-source", action="store_true", help="even if its content has changed since")
     nwb.add_argument("--prefix", default="lfads", help="of the names in the file (%(default)s)")
     nwb.add_argument("--session-start-time", metavar="ISO", help="when the session began, for a new file")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lfads_tf2.recordings.cutting import cut
 from lfads_tf2.recordings.halves import KINDS
 from lfads_tf2.recordings.reading import read
 from lfads_tf2.recordings.trials import UNOBSERVED, CutOptions
+from lfads_tf2.settings.arguments import Arguments, a_path
 
 EXAMPLES = """
   lfads import session.nwb -o data --align move_onset_time --window -250 450 --bin-ms 10 --condition target
@@ -18,15 +18,15 @@ EXAMPLES = """
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Arguments:
     """All arguments of the command."""
-    top = argparse.ArgumentParser(
-        "lfads import", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    top = Arguments(
+        "lfads import", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Cuts a recording into trials and writes them into a data folder.\n" + EXAMPLES,
     )  # fmt: skip
     default = CutOptions()
-    top.add_argument("source", type=Path, help="NWB, .npz, .npy, .mat, HDF5, or the folder of a spike sorter (phy)")
-    top.add_argument("-o", "--output", type=Path, required=True, metavar="DATA", help="data folder for lfads train")
+    top.add_argument("source", type=a_path, help="NWB, .npz, .npy, .mat, HDF5, or the folder of a spike sorter (phy)")
+    top.add_argument("-o", "--output", type=a_path, required=True, metavar="DATA", help="data folder for lfads train")
     top.add_argument("--name", default="", help="of the session (default: the source's)")
     top.add_argument("--bin-ms", type=float, default=default.bin_ms, help="bin width (default %(default)s)")
     group = top.add_argument_group("trials")

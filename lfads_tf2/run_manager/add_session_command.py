@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 from lfads_tf2.run_manager.new_session import changed_weights, prepare_start
 from lfads_tf2.run_manager.queue.commands import child_environment, program_words
+from lfads_tf2.settings.arguments import Arguments, a_path
 
 
-def options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def options() -> Arguments:
+    parser = Arguments(
         "lfads add-session",
         description="Fits read-in and read-out of a new session to a trained model of several sessions; generator, "
         "factors, encoders and controller stay as they are, bit by bit. Then infers the new session's rates. Any "
         "further --name=value goes to the training command, such as --max_epochs=100.",
-        allow_abbrev=False,
     )
-    parser.add_argument("--model_dir", type=Path, required=True, help="lfads_save_dir of the trained model")
-    parser.add_argument("--data_dir", type=Path, required=True, help="the model's data folder")
+    parser.add_argument("--model_dir", type=a_path, required=True, help="lfads_save_dir of the trained model")
+    parser.add_argument("--data_dir", type=a_path, required=True, help="the model's data folder")
     parser.add_argument("--data_filename_stem", default="lfads", help="stem of its files (default lfads)")
-    parser.add_argument("--new_file", type=Path, required=True, help="the new session's input file, <stem>_<session>")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything that is written")
+    parser.add_argument("--new_file", type=a_path, required=True, help="the new session's input file, <stem>_<session>")
+    parser.add_argument("--output_dir", type=a_path, required=True, help="folder for everything that is written")
     parser.add_argument("--train_encoders", action="store_true", help="then also train the initial-condition encoders")
     return parser
 

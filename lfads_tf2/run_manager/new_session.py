@@ -68,8 +68,8 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     record = run_folder.read(model)
     if record is None or not (model / "model_params").exists():
         raise NewSessionError(
-            f"{model} holds no exported model (hyperparameters-*.txt and model_params); run run_lfads.py "
-            "--kind=write_model_params on it first"
+            f"{model} holds no exported model (hyperparameters-*.txt and model_params); run lfads "
+            "export-params on it first"
         )
     weights = read_params(model / "model_params")
     prefix = f"{stem}_" if stem else ""

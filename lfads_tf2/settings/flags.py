@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from lfads_tf2.errors import SettingsError, did_you_mean
+from lfads_tf2.errors import SettingsError, did_you_mean, one_of
 from lfads_tf2.hyperparameters import KINDS, declared, value_problem
 from lfads_tf2.settings.mapping import IGNORED
 from lfads_tf2.settings.yaml_files import read_yaml
@@ -80,8 +80,7 @@ def preset_names() -> list[str]:
 
 def _preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
-        hint = did_you_mean(name, preset_names())
-        raise SettingsError([f"--preset must be one of {', '.join(preset_names())}, got {name!r}{hint}"])
+        raise SettingsError([f"--preset must be {one_of(preset_names(), name)}"])
     return parse([f"--flagfile={PRESETS / name}.flags"])[0]
 
 

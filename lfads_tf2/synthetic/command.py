@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from lfads_tf2.errors import LFADSError, did_you_mean
+from lfads_tf2.errors import LFADSError, one_of
+from lfads_tf2.settings.arguments import Arguments, a_path
 from lfads_tf2.synthetic.presets import RNN_PRESETS, LorenzSettings, RnnSettings, add_options, chosen
 from lfads_tf2.synthetic.spikes import lorenz_recordings, rnn_recordings, write_recording
 
@@ -26,18 +26,16 @@ def main(argv: list[str]) -> int:
         print("\nlfads simulate SYSTEM --help shows its options.")
         return 0
     if argv[0] not in systems:
-        hint = did_you_mean(argv[0], systems)
-        raise SimulateError(f"there is no system {argv[0]!r}; there are {', '.join(systems)}{hint}")
+        raise SimulateError(f"SYSTEM must be {one_of(systems, argv[0])}")
     return systems[argv[0]](argv[1:])
 
 
 def lorenz(argv: list[str]) -> int:
     """Writes spike counts of a Lorenz system; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         "lfads simulate lorenz",
         description="Spike counts of sessions that share the dynamics of a Lorenz system, each with its own channels. "
         "Writes one HDF5 file a session. The same seed gives the same files.",
-        allow_abbrev=False,
     )
     add_options(parser, LorenzSettings)
     _add_places(parser, "lorenz", "lorenz")
@@ -52,12 +50,11 @@ def lorenz(argv: list[str]) -> int:
 
 def chaotic_rnn(argv: list[str]) -> int:
     """Writes recordings of rate networks; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         "lfads simulate chaotic-rnn",
         description="Recordings of a random or built rate network. Writes one HDF5 file a session. "
         "The same seed gives the same files. Inputs that the model should infer are kept from it, as train_true_input "
         "and valid_true_input; only the label of --task=labelled is given, as external input.",
-        allow_abbrev=False,
     )
     first = "chaotic_rnn_no_inputs"
     parser.add_argument(
@@ -89,14 +86,14 @@ def training_flags(settings: RnnSettings) -> str:
     return " ".join(flags)
 
 
-def _add_places(parser: argparse.ArgumentParser, stem: str | None, shown: str) -> None:
-    parser.add_argument("--output_dir", type=Path, default=None, help="folder for the files (default synthetic/STEM)")
+def _add_places(parser: Arguments, stem: str | None, shown: str) -> None:
+    parser.add_argument("--output_dir", type=a_path, default=None, help="folder for the files (default synthetic/STEM)")
     parser.add_argument(
         "--stem", default=stem, help=f"files are called STEM_dataset001.h5 and so on (default: {shown})"
     )
 
 
-def _settings(parser: argparse.ArgumentParser, arguments, start, stem: str | None = None):
+def _settings(parser: Arguments, arguments, start, stem: str | None = None):
     stem = arguments.stem if stem is None else stem
     if not stem or "/" in stem:
         parser.error(f"--stem must be a file name without folders, got {stem!r}")
@@ -108,7 +105,7 @@ def _settings(parser: argparse.ArgumentParser, arguments, start, stem: str | Non
 
 def _write(arguments, stem: str, recordings: Iterator, info: dict, bin_ms: float, spikes: bool) -> Path:
     """Writes every recording; returns the folder."""
-    folder = (arguments.output_dir or Path("synthetic") / stem).expanduser()
+    folder = arguments.output_dir or Path("synthetic") / stem
     folder.mkdir(parents=True, exist_ok=True)
     for number, recording in enumerate(recordings, start=1):
         path = folder / f"{stem}_dataset{number:03d}.h5"

@@ -1,4 +1,4 @@
-"""What can be chosen of the synthetic recordings: the declaration behind the commands in tools/."""
+"""What can be chosen of the synthetic recordings: the declaration behind ``lfads simulate``."""
 
 from __future__ import annotations
 

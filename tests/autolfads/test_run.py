@@ -181,7 +181,7 @@ def test_no_validation_trials(tmp_path):
         ([], "give --config=FILE.yaml or --preset=NAME"),
         (["--preset=tiny"], "--preset must be one of small, medium, large, got 'tiny'"),
         (["--preset=small"], "--data_dir is required"),
-        (["--preset=small", "--numworkers=3"], "unknown argument --numworkers=3; did you mean --num_workers"),
+        (["--preset=small", "--numworkers=3"], "unknown option --numworkers; did you mean --num_workers"),
         (["--preset=small", "--data_dir=x", "--num_workers=0"], "pbt.num_workers must be at least 1, got 0"),
         (["--preset=small", "--data_dir=x", "--gen_dim=many"], "gen_dim must be a whole number, got 'many'"),
         (["--preset=small", "--data_dir=x", "--search=grid"], "pbt.search must be one of pbt, random"),

@@ -152,6 +152,7 @@ FOLDERS = [
     Malformed("folder is a file", _file_not_folder, r"--data_dir=.*: not a folder with one HDF5 file a session; give the folder that holds"),
     Malformed("folder empty", lambda path: os.makedirs(path), r"no HDF5 file found; the folder holds no files; give"),
     Malformed("only other files", _text_file("README.md"), r"no HDF5 file found; the folder holds README\.md; give"),
+    Malformed("only NumPy arrays", _text_file("monday.npz"), r"the folder holds monday\.npz; lfads import .*monday\.npz"),
     Malformed("stem matches nothing", _sessions(good(), good(), names=("lfad_a.h5", "zz.h5")), r"no file is called lfads_<session>.*holds lfad_a\.h5, zz\.h5; nearest: lfad_a\.h5; correct --data_filename_stem", _STEM),
     Malformed("stem without underscore", _sessions(good(), names=("lfads-a.h5",)), r"lfads-a\.h5 starts with the stem, but an underscore", _STEM),
     Malformed("many files, none fits", _text_file(*(f"f{i:02}.txt" for i in range(15))), r"f09\.txt and 5 more", _STEM),

@@ -14,6 +14,7 @@ from small_runs import SMALL, write_spikes
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.program import command_line
 from lfads_tf2.program.command_line import COMMANDS, main
+from lfads_tf2.program.screen import dispensable_messages
 
 
 def lfads(*arguments, **options) -> subprocess.CompletedProcess:
@@ -59,7 +60,20 @@ def test_mistakes(capsys):
         (["train", "a", "--data_dir=b"], "unexpected argument 'a'"),
         (["infer", "--kind=train", "a"], "--kind=train contradicts the command"),
         (["train", "--preset=small_dat", "a"], "did you mean small_data?"),
-        (["simulate", "lorentz"], "did you mean lorenz?"),
+        (["simulate", "lorentz"], "SYSTEM must be one of lorenz, chaotic-rnn, got 'lorentz'; did you mean lorenz?"),
+        (["simulate", "lorenz", "--sesions=2"], "unknown option --sesions; did you mean --sessions?"),
+        (["simulate", "chaotic-rnn", "--preset=itb_rn"], "did you mean itb_rnn?"),
+        (["train", "a", "--output_dist=posson"], "did you mean poisson?"),
+        (["--kind=trian", "--data_dir=a"], "did you mean train?"),
+        (["auto", "a", "--preset=smal"], "did you mean small?"),
+        (["auto", "a", "--preset=small", "--population_mode=batch"], "did you mean batched?"),
+        (["benchmark", "--shape=LLL"], "argument --shape: invalid choice: 'LLL'"),
+        (["benchmark", "--steps=0"], "argument --steps: must be at least 1, got '0'"),
+        (["evaluate", "--dta=x"], "unknown option --dta; did you mean --data?"),
+        (["add-session", "--model_dir=x"], "required: --data_dir"),
+        (["online", "x", "--stdinn"], "unknown option --stdinn; did you mean --stdin?"),
+        (["import", "x", "--chp=3"], "unknown option --chp; did you mean --chop?"),
+        (["runs", "run", "x", "--max_paralel=2"], "did you mean --max_parallel?"),
         (["auto", "a", "--data_dir=b", "--preset=small"], "unexpected argument 'a' beside --data_dir"),
     ):
         assert main(words) == 2, words
@@ -123,11 +137,49 @@ def test_how_failures_end(error, code, said, capsys, monkeypatch, tmp_path):
 
 
 def test_a_reader_that_has_seen_enough(tmp_path):
-    command = f"{sys.executable} -m lfads_tf2 train --help | head -1"
+    for words, said in (("train --help", "LFADS:"), ("--help", "LFADS:"), ("evaluate --help", "usage:")):
+        command = f"set -o pipefail; {sys.executable} -m lfads_tf2 {words} | (read -r line; echo $line; exec <&-)"
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        assert done.stdout.startswith(said) and done.stderr == "" and done.returncode == 0, words
+
+
+@pytest.mark.parametrize("how", ["2>&1 | head -1", ">&- 2>&-"])
+def test_training_goes_on_without_a_screen(how, tmp_path):
+    write_spikes(tmp_path / "data" / "a.h5")
+    flags = [flag for flag in SMALL if not flag.startswith("--kind")]
+    command = f"{sys.executable} -m lfads_tf2 train data {' '.join(flags)} --max_epochs=3 --device=gpu:7 {how}"
     done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    assert done.stdout.startswith("LFADS:") and done.stderr == ""
+        ["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert len((tmp_path / "data" / "lfads_output" / "fitlog.csv").read_text().splitlines()) == 3
+
+
+def test_messages_on_a_full_disk_are_left_out(monkeypatch, tmp_path):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with dispensable_messages():
+            print("one", file=sys.stderr, flush=True)
+            print("two", file=sys.stderr)
+        assert sys.stderr is full
+
+
+def test_paths_of_every_command_may_start_at_home(tmp_path):
+    home = {"HOME": str(tmp_path)}
+    done = lfads("simulate", "lorenz", "--output_dir=~/made", "--conditions=2", "--bins=5", cwd=tmp_path, env=home)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "made" / "lorenz_dataset001.h5").exists() and not (tmp_path / "~").exists()
+    (tmp_path / "search.yaml").write_text("gen_dimm: 3")
+    (tmp_path / "flags").write_text("--gen_dimm=3")
+    for words in (["auto", "made", "--config=~/search.yaml"], ["train", "made", "--config=~/search.yaml"],
+                  ["train", "made", "--flagfile=~/flags"]):  # fmt: skip
+        assert "did you mean" in lfads(*words, cwd=tmp_path, env=home).stderr, words
+    done = lfads("evaluate", "--data=~/made/lorenz_dataset001.h5", "--results=~/none", cwd=tmp_path, env=home)
+    assert done.returncode == 2 and f"{tmp_path}/none" in done.stderr
+    assert f"{tmp_path}/runs holds no prepared runs" in lfads("runs", "status", "~/runs", env=home).stderr
 
 
 def test_a_keras_that_is_set_up_otherwise(tmp_path):

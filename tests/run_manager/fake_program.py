@@ -1,4 +1,4 @@
-"""Stands for run_lfads.py in tests of the queue: leaves the files of each stage, or does what behave.json says.
+"""Stands for the program in tests of the queue: leaves the files of each stage, or does what behave.json says.
 
 ``fail``: a stage that ends with exit code 3. ``kill_parent``: a stage that kills the process that started it.
 ``sleep``: seconds of each stage. ``kill``: a stage that kills itself. What each stage was asked goes to calls.txt.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from lfads_tf2.errors import SettingsError
 from lfads_tf2.run_manager import RunParams
 from lfads_tf2.run_manager.__main__ import main
 from lfads_tf2.run_manager.queue import stages
@@ -172,8 +174,16 @@ def test_command_line_and_table(six, capsys):
     printed = capsys.readouterr().out
     assert printed.count("done") == 5 and "failed" in printed and "epoch 0, train 9.00, valid 8.00" in printed
     assert "pending" in format_table([run_row(six[0].parent)])
-    assert main(["run", str(FAKE.parent)]) == 2
-    assert "holds no prepared runs" in capsys.readouterr().err
+    with pytest.raises(QueueError, match="holds no prepared runs"):
+        main(["run", str(FAKE.parent)])
+    for words, said in (
+        (["run", root, "--max_parallel=0"], "--max_parallel: must be at least 1, got '0'"),
+        (["run", root, "--gpu_list=a"], "--gpu_list: needs numbers with commas between, such as 0,1, got 'a'"),
+        (["run", root, "--max_paralel=2"], "unknown option --max_paralel; did you mean --max_parallel?"),
+        (["rum", root], "did you mean run?"),
+    ):
+        with pytest.raises(SettingsError, match=re.escape(said)):
+            main(words)
 
 
 def test_refusals(six, tmp_path):
@@ -183,3 +193,26 @@ def test_refusals(six, tmp_path):
         run_folders([tmp_path], program=FAKE)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.py .*there is no such file"):
         run_folders(six, program=tmp_path / "nowhere.py")
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("commands.json", ""), ("commands.json", '{"stages": {"tr'), ("commands.json", "[1, 2]"),
+        ("commands.json", '{"stages": {}}'), ("commands.json", "[" * 50000), ("lfads.lock", "a folder"),
+    ],
+)  # fmt: skip
+def test_an_odd_run_fails_alone(six, file, content):
+    odd = six[0] / file
+    odd.unlink(missing_ok=True)
+    odd.mkdir() if content == "a folder" else odd.write_text(content)
+    outcomes = run_folders(six[:3], backend="local", program=FAKE, show=False)
+    assert states(outcomes) == ["failed", "done", "done"]
+    assert "cannot be run" in outcomes[0].message and len(outcomes[0].message) < 500
+    assert not (six[0] / "lfads.done").exists() and not (six[0] / "calls.txt").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '"text"', "{" * 50000, "\0"])
+def test_a_damaged_status_is_started_anew(six, content):
+    (six[0] / "lfads.status.json").write_text(content)
+    assert states(run_folders(six[:1], backend="local", program=FAKE, show=False)) == ["done"]

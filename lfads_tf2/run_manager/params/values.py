@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lfads_tf2.errors import LFADSError
+from lfads_tf2.errors import LFADSError, one_of
 from lfads_tf2.hyperparameters import declared, value_problem
 from lfads_tf2.run_manager.params.fields import Param
 from lfads_tf2.run_manager.params.matlab_hash import INTEGERS, matlab_class_of
@@ -26,7 +26,7 @@ def checked(name: str, field: Param, value: Any) -> Any:
     """
     value = _as_class(name, field, value)
     if field.choices and value not in field.choices:
-        raise ParamError(f"{name} must be one of {', '.join(field.choices)}, got {value!r}")
+        raise ParamError(f"{name} must be {one_of(field.choices, value)}")
     plain = name.removeprefix("c_")
     if name.startswith("c_") and plain in declared():
         value = coerce(plain, value)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lfads_tf2.errors import LFADSError
+from lfads_tf2.errors import LFADSError, one_of
 from lfads_tf2.metrics.rates import channel_r2
 from lfads_tf2.metrics.ridge import ridge_cv
 
@@ -155,7 +155,7 @@ def _check(averages: Sequence[np.ndarray], factors_dim: int, approach: str, read
     ]  # fmt: skip
     for name, value, allowed in choices:
         if value not in allowed:
-            raise AlignmentError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+            raise AlignmentError(f"{name} must be {one_of(allowed, value)}")
     if factors_dim < 1:
         raise AlignmentError(f"factors_dim must be at least 1, got {factors_dim}")
     shapes = {np.shape(a)[:2] for a in averages}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ PACKAGE = "lfads_tf2"
 # Holds the package: site-packages, or a checkout.
 PACKAGE_FOLDER = Path(__file__).resolve().parents[3]
 LOWEST_VALIDATION = "--checkpoint_pb_load_name=checkpoint_lve"
+
+
+class CommandsError(LFADSError, ValueError):
+    """What a prepared run is to do cannot be read."""
 
 
 class ProgramNotFound(LFADSError, FileNotFoundError):
@@ -64,8 +69,24 @@ def write_commands(run: PlannedRun) -> None:
 
 
 def read_commands(run_folder: Path) -> dict[str, Any]:
-    """What :func:`write_commands` noted."""
-    return json.loads((Path(run_folder) / COMMANDS_FILE).read_text(encoding="utf-8"))
+    """What :func:`write_commands` noted.
+
+    Raises:
+        CommandsError: the file is not there, cut or damaged.
+    """
+    path = Path(run_folder) / COMMANDS_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stages = content["stages"]
+        whole = list(stages) == list(STAGES) and all(
+            isinstance(flags, list) and all(isinstance(flag, str) for flag in flags) for flags in stages.values()
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error!s:.200}"
+        raise CommandsError(f"{path} cannot be read ({why}); prepare the run again") from error
+    if not whole:
+        raise CommandsError(f"{path} does not hold the stages {', '.join(STAGES)}; prepare the run again")
+    return content
 
 
 def program_words(given: str | Path | None = None) -> list[str]:
@@ -86,6 +107,9 @@ def program_words(given: str | Path | None = None) -> list[str]:
 
 def child_environment() -> dict[str, str]:
     """The environment for the program in a process of its own, where the package is found as it is here."""
+    if str(PACKAGE_FOLDER) in sysconfig.get_paths().values():
+        # Installed: before the standard library it would hide modules of the same name.
+        return dict(os.environ)
     folders = [str(PACKAGE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -64,7 +63,7 @@ def run_row(folder: Path) -> dict[str, str]:
     state = stages.DONE if stages.is_done(folder) else status.get("state", stages.PENDING)
     try:
         hash_name = commands.read_commands(folder)["param_hash"]
-    except (OSError, KeyError, json.JSONDecodeError):
+    except (commands.CommandsError, KeyError):
         hash_name = "?"
     return {
         "run": f"param_{hash_name}/{folder.name}",

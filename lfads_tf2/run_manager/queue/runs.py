@@ -86,7 +86,7 @@ def run_folders(
         raise QueueError(f"backend must be auto, ray or local, got {backend!r}")
     has_ray = importlib.util.find_spec("ray") is not None
     if backend == "ray" and not has_ray:
-        raise QueueError("Ray is not installed: pip install -e '.[ray]', or use backend='local'")
+        raise QueueError("Ray is not installed: pip install 'lfads-tf2[ray]', or use backend='local'")
     waiting = [folder for folder in folders if not stages.is_done(folder)]
     table = ProgressTable(folders, show)
     found: dict[Path, Outcome] = {folder: Outcome(folder.name, DONE) for folder in folders if folder not in waiting}

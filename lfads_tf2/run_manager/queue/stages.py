@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import write_text
 from lfads_tf2.run_manager.queue import commands
 
@@ -46,14 +47,18 @@ class StageOptions(NamedTuple):
 def read_status(folder: Path) -> dict[str, Any]:
     """What is noted about a run; pending when nothing is."""
     try:
-        return json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"state": PENDING, "finished_stages": []}
+        status = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        status = None
+    return status if isinstance(status, dict) else {"state": PENDING, "finished_stages": []}
 
 
 def is_done(folder: Path) -> bool:
-    """Whether all stages ended well, the posterior stage as it is asked for now."""
-    return (folder / DONE_FILE).exists() and not stages_left(folder)
+    """Whether all stages ended well, the posterior stage as it is asked for now; not where that cannot be read."""
+    try:
+        return (folder / DONE_FILE).exists() and not stages_left(folder)
+    except commands.CommandsError:
+        return False
 
 
 def stages_left(folder: Path) -> dict[str, list[str]]:
@@ -61,11 +66,11 @@ def stages_left(folder: Path) -> dict[str, list[str]]:
 
     A finished run keeps its training, whatever flags later versions add; only the posterior stage, whose kind and
     number of samples make no other run, is repeated when they change.
+
+    Raises:
+        CommandsError: what is to be done cannot be read.
     """
-    try:
-        stages = commands.read_commands(folder)["stages"]
-    except (OSError, ValueError):
-        return {}
+    stages = commands.read_commands(folder)["stages"]
     finished = _finished(folder)
     if (folder / DONE_FILE).exists():
         again = "posterior_mean_sample"
@@ -83,12 +88,19 @@ def run_stages(folder: Path, options: StageOptions, stop: threading.Event | None
     """Runs what is left of a run's stages and notes how it went.
 
     A stage that ended well is not repeated unless its command has changed; training goes on from its checkpoint.
-    The done marker is written only when training, posterior means and export have all exited with 0.
+    The done marker is written only when training, posterior means and export have all exited with 0. Whatever is wrong
+    with one run's folder is its own outcome: the queue's other runs go on.
 
     Args:
         folder: of the run. stop: set to end early.
     """
-    folder = Path(folder)
+    try:
+        return _run_stages(Path(folder), options, stop)
+    except (LFADSError, OSError) as error:
+        return Outcome(Path(folder).name, FAILED, f"cannot be run: {error}")
+
+
+def _run_stages(folder: Path, options: StageOptions, stop: threading.Event | None) -> Outcome:
     with _lock(folder) as lock:
         if lock is None:
             return Outcome(folder.name, BUSY, "another process is running it")
