@@ -111,7 +111,7 @@ class SessionArrays:
     @functools.cached_property
     def start_s(self) -> np.ndarray | None:
         """N, left edge of each trial's first bin in seconds on the session's clock; None where that is not known."""
-        if self.link is None:
+        if self.link is None or not self.link.start_s:
             return None
         return self.order.gathered(self.link.start_s) + self.first_bin * self.bin_ms / 1000.0
 
