@@ -135,7 +135,9 @@ class HyperParameters:
     learning_rate_stop: float = _hp(1e-5, "training ends below this rate", "optimisation", above=0, tuned="sometimes")
     max_epochs: int = _hp(0, "training ends after so many epochs even if the rate is not yet low; 0: no limit", "optimisation", unit="epochs", minimum=0)
     recon_reduce: str = _hp("sum", "reconstruction cost of a trial: the sum over bins and channels, or their mean", "optimisation", choices=("sum", "mean"))
-    learning_rate_schedule: str = _hp("original", "the rate falls when the training cost stops falling (original), or when the smoothed validation reconstruction has not fallen for learning_rate_n_to_compare epochs (plateau)", "optimisation", choices=("original", "plateau"))
+    learning_rate_schedule: str = _hp("original", "the rate falls when the training cost stops falling (original), when the smoothed validation reconstruction has not fallen for learning_rate_n_to_compare epochs (plateau), or along half a cosine to 0 at max_epochs (cosine)", "optimisation", choices=("original", "plateau", "cosine"))
+    select_by: str = _hp("valid_cost", "what lowest-validation checkpoint, plateau schedule and early stopping go by: the validation cost, or the score of held-out spikes, which a model that copies spikes cannot raise (held_out_bps)", "optimisation", choices=("valid_cost", "held_out_bps"))
+    held_out_epochs: int = _hp(25, "the score of held-out spikes is taken every so many epochs; 0: never", "optimisation", unit="epochs", minimum=0)
     early_stopping_patience: int = _hp(0, "training ends when the smoothed validation reconstruction has not fallen for so many epochs; 0: no such limit", "optimisation", unit="epochs", minimum=0)
     adam_beta1: float = _hp(0.9, "decay of Adam's mean gradient", "optimisation", minimum=0, below=1)
     adam_beta2: float = _hp(0.999, "decay of Adam's mean squared gradient", "optimisation", minimum=0, below=1)
@@ -286,6 +288,13 @@ def problems(hp: HyperParameters) -> list[str]:
         found.append(
             f"--learning_rate_stop ({hp.learning_rate_stop}) must be less than --learning_rate_init "
             f"({hp.learning_rate_init}); otherwise training ends at once"
+        )
+    if hp.learning_rate_schedule == "cosine" and not hp.max_epochs:
+        found.append("--learning_rate_schedule=cosine needs an end: --max_epochs of at least 1, got 0")
+    if hp.select_by == "held_out_bps" and not (hp.held_out_epochs and hp.output_dist == "poisson"):
+        found.append(
+            "--select_by=held_out_bps needs spike counts and --held_out_epochs of at least 1, got "
+            f"--output_dist={hp.output_dist} and {hp.held_out_epochs}"
         )
     if hp.output_dist != "poisson" and hp.temporal_spike_jitter_width:
         found.append("--temporal_spike_jitter_width moves spikes: it needs --output_dist=poisson, or 0")

@@ -40,7 +40,7 @@ FORBIDDEN = {
     ),
     "lfads_tf2/settings/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
     "lfads_tf2/recordings/": (
-        "lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.data", "lfads_tf2.inference", "lfads_tf2.program",
+        "lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program",
     ),
     "lfads_tf2/online/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.data", "lfads_tf2.inference"),
     "lfads_tf2/metrics/": ("lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.program", "lfads_tf2.run_manager"),

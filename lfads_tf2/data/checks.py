@@ -9,9 +9,12 @@ import numpy as np
 
 from lfads_tf2.data import storage
 from lfads_tf2.data.errors import DataError, by, listing
-from lfads_tf2.data.plausibility import bin_width_problems, twins, unit_warnings
+from lfads_tf2.data.plausibility import bin_width_problems, layout_warnings, twins, unit_warnings
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
 from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
+
+# Epochs of warm-up above which a line says so.
+LONGEST_WARM_UP = 250
 
 
 def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
@@ -50,6 +53,7 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
         needing = {
             "--learning_rate_schedule=plateau": hp.learning_rate_schedule == "plateau",
             "--early_stopping_patience": hp.early_stopping_patience > 0,
+            "--select_by=held_out_bps": hp.select_by == "held_out_bps",
         }
         found += [
             f"{flag} needs validation data; store some trials as valid_data" for flag, on in needing.items() if on
@@ -124,7 +128,7 @@ def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str
     found = twins(sessions)
     for session in sessions:
         if hp.output_dist == "poisson":
-            found += unit_warnings(session)
+            found += unit_warnings(session) + layout_warnings(session)
         silent = np.flatnonzero(~storage.any_by_channel(session.train.target))
         if silent.size:
             found.append(
@@ -138,7 +142,7 @@ def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str
         which = "the whole set" if len(sessions) == 1 else "as many trials as the smallest session has"
         found.append(
             f"fewer training trials ({fewest}) than --batch_size={hp.batch_size}: the batch will be {which}; "
-            f"largest useful --batch_size is {fewest}"
+            f"largest useful --batch_size is {fewest}, and --preset=auto takes one that fits"
         )
     lacking = [session.path for session in sessions if session.valid is None]
     if lacking and len(lacking) == len(sessions):
@@ -149,6 +153,20 @@ def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str
     elif lacking:
         found.append(f"no validation data in {listing(lacking)}: the validation cost is that of the other sessions")
     return found
+
+
+def unwise(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
+    """Settings that can be used and that these data make unwise: a warm-up, given in steps, of very many epochs."""
+    settled, an_epoch = _epochs_as_steps(hp, sessions), _steps_an_epoch(hp, sessions)
+    steps = settled.kl_start_step + settled.kl_increase_steps
+    epochs = steps / an_epoch if sessions else 0.0
+    if epochs <= LONGEST_WARM_UP or hp.kl_increase_epochs:
+        return []
+    return [
+        f"the KL cost rises over {steps} steps, which are {epochs:.0f} epochs of these data; until then no "
+        f"lowest-validation checkpoint is made. --kl_increase_epochs and --l2_increase_epochs count in epochs, and "
+        "--preset=auto chooses them"
+    ]
 
 
 def resolve(hp: HyperParameters, sessions: Sequence[Session]) -> ModelSpec:
@@ -175,16 +193,19 @@ def resolve(hp: HyperParameters, sessions: Sequence[Session]) -> ModelSpec:
 
 def _epochs_as_steps(hp: HyperParameters, sessions: Sequence[Session]) -> HyperParameters:
     """Ramps that are given in epochs, in steps; everything else as it is."""
-    counts = [len(session.train.data) for session in sessions]
-    size = min(hp.batch_size, *counts)
-    steps_an_epoch = sum(-(-count // size) for count in counts)
-    steps = {}
+    steps_an_epoch, steps = _steps_an_epoch(hp, sessions), {}
     for cost in ("kl", "l2"):
         for name, steps_name in (("start_epoch", "start_step"), ("increase_epochs", "increase_steps")):
             epochs = getattr(hp, f"{cost}_{name}")
             if epochs:
                 steps[f"{cost}_{steps_name}"] = epochs * steps_an_epoch
     return dataclasses.replace(hp, **steps) if steps else hp
+
+
+def _steps_an_epoch(hp: HyperParameters, sessions: Sequence[Session]) -> int:
+    counts = [len(session.train.data) for session in sessions]
+    size = min([hp.batch_size, *counts])
+    return sum(-(-count // size) for count in counts)
 
 
 def _shape(session: Session) -> SessionShape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 import h5py
@@ -21,6 +22,7 @@ from lfads_tf2.data.extras import (
     read_conversion_factor,
     read_indices,
 )
+from lfads_tf2.data.facts import described
 from lfads_tf2.data.finding import find_sessions
 from lfads_tf2.data.keys import HALVES, SessionFile, name_of
 from lfads_tf2.data.matlab import Reversed
@@ -41,23 +43,32 @@ class _Half(NamedTuple):
     parts: Parts | None = None  # of the third dialect's target
 
 
-def read_sessions(hp: HyperParameters) -> list[Session]:
+def read_sessions(
+    hp: HyperParameters, settle: Callable[[list[Session]], HyperParameters] | None = None
+) -> list[Session]:
     """Read and check every session of ``hp.data_dir``, sorted by session name.
 
     Poisson counts come back in the smallest unsigned integer type that holds them, Gaussian values as float32; truth
     is multiplied by ``conversion_factor`` (spikes/bin). External inputs are left out when ``hp.ext_input_dim`` is 0.
     Raises ``DataError`` with everything that is wrong in any file, or in the files together with ``hp``. What is
-    odd but usable goes to the logger ``lfads_tf2`` as warnings.
+    odd but usable goes to the logger ``lfads_tf2`` as warnings, after a line of what was read.
+
+    ``settle``: the hyperparameters that the sessions are checked against, where the data decide them.
     """
     sessions, problems, warnings = [], [], []
-    check = check_for(hp)
+    check, ext_inputs = check_for(hp), hp.ext_input_dim > 0 or settle is not None
     for name, path in find_sessions(hp.data_dir, hp.data_filename_stem):
-        session = read_session(name, path, check, problems, warnings, hp.ext_input_dim > 0, hp.allow_outside_files)
+        session = read_session(name, path, check, problems, warnings, ext_inputs, hp.allow_outside_files)
         if session is not None:
             sessions.append(session)
+    if settle is not None and not problems:
+        hp = settle(sessions)
     problems += check_against(hp, sessions)
     if problems:
         raise DataError(problems)
+    if hp.kind == "train":
+        for line in described(sessions):
+            _log.info(line)
     for warning in warnings + warnings_about(hp, sessions):
         _log.warning(warning)
     return sessions

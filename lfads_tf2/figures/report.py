@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 from lfads_tf2.figures import trials as plots
 from lfads_tf2.files import write_text
 from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.metrics.verdict import Verdict
 from lfads_tf2.types import Session, Trials
 
 EXPLAINED = {
@@ -50,6 +53,7 @@ def write_report(
     fit_log: dict[str, np.ndarray] | None = None,
     chosen_step: int | None = None,
     unit: str = "nats a trial",
+    verdicts: Mapping[str, Verdict] | None = None,
 ) -> list[Path]:
     """Draw every figure that the results allow into ``save_dir``/report, with a page that explains them.
 
@@ -62,6 +66,7 @@ def write_report(
         fit_log: columns of the fit log, see :func:`plots.fit_figure`. None or no rows: no fit curves.
         chosen_step: training step of the checkpoint that made the results.
         unit: of the fit log's total and reconstruction costs.
+        verdicts: by session name.
 
     Returns:
         The files written; the page ``index.html`` is the last.
@@ -79,8 +84,13 @@ def write_report(
         path = folder / f"{name}.png"
         plots.save(figure, path)
         written.append(path)
-        page.append(f'<p>{html.escape(EXPLAINED[kind])}</p>\n<p><img src="{path.name}" alt="{kind}"></p>')
+        # Inside the page, so that it can be mailed.
+        picture = base64.b64encode(path.read_bytes()).decode()
+        image = f'<img src="data:image/png;base64,{picture}" alt="{kind}">'
+        page.append(f"<p>{html.escape(EXPLAINED[kind])}</p>\n<p>{image}</p>")
 
+    for name, verdict in (verdicts or {}).items():
+        page.append(f"<p><strong>{html.escape(name)}</strong> {html.escape(str(verdict))}</p>")
     if fit_log is not None and len(fit_log.get("step", ())):
         page.append("<h2>Fit</h2>")
         add("fit", "fit", plots.fit_figure(fit_log, chosen_step, unit))
@@ -164,7 +174,7 @@ def _session_figures(session: Session, halves: dict[str, _Half]) -> dict[str, Fi
 
 def _numbers(halves: dict[str, _Half]) -> str:
     """A table of how good the rates are, one row a half."""
-    rows = ["<tr><th></th><th>trials</th><th>bits/spike</th><th>R² of true rates</th></tr>"]
+    rows = ["<tr><th></th><th>trials</th><th>bits/spike of the spikes it read</th><th>R² of true rates</th></tr>"]
     for name, half in halves.items():
         bits = float("nan")
         if not half.scale.gaussian and np.all(half.rates >= 0):
@@ -173,9 +183,9 @@ def _numbers(halves: dict[str, _Half]) -> str:
         cells = [str(half.count), *("–" if np.isnan(value) else f"{value:.3f}" for value in (bits, r2))]
         rows.append(f"<tr><th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return (
-        "<table>" + "\n".join(rows) + "</table>\n<p>Bits/spike: how much better than constant rates the inferred "
-        "rates explain the same spikes they were inferred from; much higher for train than for valid trials means "
-        "over-fitting.</p>"
+        "<table>" + "\n".join(rows) + "</table>\n<p>Bits/spike of the spikes it read: how much better than "
+        "constant rates the inferred rates explain the same spikes they were inferred from. A model that copies spikes "
+        "scores highest here; the verdict goes by spikes that were masked from it.</p>"
     )
 
 

@@ -57,7 +57,14 @@ class Gains:
 
     def score(self) -> Score:
         """Of all trials so far."""
-        gains, counts = (np.concatenate(parts) if parts else np.zeros(0) for parts in (self.gains, self.counts))
+        return self._of(np.concatenate(self.gains) if self.gains else np.zeros(0))
+
+    def above(self, other: Gains) -> Score:
+        """How much better than other rates of the same trials; the error is that of the difference."""
+        return self._of(np.concatenate(self.gains) - np.concatenate(other.gains))
+
+    def _of(self, gains: np.ndarray) -> Score:
+        counts = np.concatenate(self.counts) if self.counts else np.zeros(0)
         spikes, trials = counts.sum(), len(counts)
         if spikes == 0:
             return Score(math.nan, math.nan)

@@ -42,7 +42,7 @@ def project(x, kernel, bias=None):
 
 @serializable
 class Linear(keras.layers.Layer):
-    """``x W + b`` with W ~ N(0, scale / √inputs) and b = 0, a 1 x units row (the original's ``linear``)."""
+    """``x W + b`` with W ~ N(0, scale / √inputs) and b = 0, a 1 x units row as in the original's files."""
 
     def __init__(self, units: int, seed: int | None = None, scale: float = 1.0, use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)
@@ -68,7 +68,7 @@ class Linear(keras.layers.Layer):
 class FactorMap(Linear):
     """Generator states -> factors: every column of W has length 1 where it is used; no bias.
 
-    Sussillo et al. 2016, f = W g; the unit columns are the original's (``normed_linear``, "gen_2_fac").
+    Sussillo et al. 2016, section 2.1; the unit columns are the original's ("gen_2_fac").
     """
 
     def __init__(self, units: int, seed: int | None = None, **kwargs):
@@ -89,7 +89,7 @@ class SessionLinear(keras.layers.Layer):
 
     A batch belongs to one session and picks its map by index, so that any number of sessions needs one compiled
     program. Sessions that are not in the batch get a zero gradient (not none), as in the original. Padded entries
-    are zero, get zero gradients, and so stay zero. Pandarinath et al. 2018, Methods, multi-session LFADS.
+    are zero, get zero gradients, and so stay zero. Pandarinath et al. 2018, Methods, multi-session models.
 
     Args:
         inputs, outputs: the widths of each session's map; one of the two lists is constant.

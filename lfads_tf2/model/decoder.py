@@ -2,8 +2,8 @@
 
 At each bin the controller reads the encoding and the previous factors, infers an input u to the generator, and the
 generator's new state gives the factors. All noise and dropout masks are drawn beforehand, so that the step is a pure
-function and sampling, averaging and pushing means through are one path. Sussillo et al. 2016, section on inferring
-inputs; Pandarinath et al. 2018, Methods, "controller" and "generator".
+function and sampling, averaging and pushing means through are one path. Sussillo et al. 2016, section 2.1 (generator)
+and 2.3 (controller); Pandarinath et al. 2018, Supplementary Figure 12.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Encoders: a forward and a reverse GRU over the data, for the initial condition and for the controller's input.
 
-Pandarinath et al. 2018, Methods, "encoder"; the original's ``ic_enc`` and ``ci_enc``.
+Sussillo et al. 2016, section 2.2; the original's ``ic_enc`` and ``ci_enc``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ Equations (states h, activated gates r and u, candidate c; ``clip`` is cell_clip
     h' = clip(u ⊙ h + (1 − u) ⊙ c)
 
 The input parts x, learnable biases included, are computed for all time steps before the scan; only what truly recurs
-is left inside. The update gate keeps the *old* state, and its +1 is a constant.
+is left inside. The update gate keeps the *old* state, and its +1 is a constant. Cho et al. 2014 (arXiv:1406.1078),
+limited as in the original.
 """
 
 from __future__ import annotations

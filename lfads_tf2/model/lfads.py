@@ -17,6 +17,7 @@ from lfads_tf2.model.encoder import BidirectionalEncoder
 from lfads_tf2.model.loops import DecoderOutputs
 from lfads_tf2.model.observation import make_observation
 from lfads_tf2.model.priors import make_co_prior, make_ic_prior
+from lfads_tf2.settings.plugins import check_imported
 from lfads_tf2.types import Batch, Masks, ModelSpec, Noise
 
 
@@ -49,7 +50,10 @@ class Outputs(NamedTuple):
 
 @serializable
 class LFADS(keras.Model):
-    """Latent Factor Analysis via Dynamical Systems (Sussillo et al. 2016; Pandarinath et al. 2018).
+    """Latent Factor Analysis via Dynamical Systems.
+
+    Sussillo et al. 2016 (arXiv:1608.06315), section 2; Pandarinath et al. 2018 (Nature Methods 15:805), Methods and
+    Supplementary Figure 12; numbers and names are those of the authors' TensorFlow 1 program, "the original".
 
     Args:
         spec: hyperparameters with the number of bins and the sessions' channels.
@@ -88,10 +92,11 @@ class LFADS(keras.Model):
                 hp.con_dim, hp.co_dim, num_encoded, clip, scale, seeds.take(6), name="controller"
             )  # fmt: skip
             self.co_prior = make_co_prior(hp)
-        sizes = (hp.gen_dim, hp.ic_dim, self.has_controller or self.injects_ext_input)
+        has_inputs = self.has_controller or self.injects_ext_input
         self.generator = Generator(
-            hp.gen_dim, hp.factors_dim, *sizes[1:], clip, hp.gen_cell_input_weight_scale, hp.gen_cell_rec_weight_scale,
-            **self.scan_options, seeds=seeds.take(Generator.num_matrices(*sizes)), name="generator",
+            hp.gen_dim, hp.factors_dim, hp.ic_dim, has_inputs, clip, hp.gen_cell_input_weight_scale,
+            hp.gen_cell_rec_weight_scale, **self.scan_options,
+            seeds=seeds.take(Generator.num_matrices(hp.gen_dim, hp.ic_dim, has_inputs)), name="generator",
         )  # fmt: skip
         self.observation = make_observation(spec, seeds, name="observation")
         self.build()
@@ -101,24 +106,22 @@ class LFADS(keras.Model):
         spec, hp = self.spec, self.spec.hyperparameters
         width = spec.max_encoded if self.read_in is None else hp.factors_dim
         encoded = (None, None, width + (hp.ext_input_dim if self.encodes_ext_input else 0))
-        shapes = {}
-        if self.read_in is not None:
-            shapes[self.read_in] = (None, None, spec.max_encoded)
+        shapes = {self.read_in: (None, None, spec.max_encoded)}
         if hp.ic_dim > 0:
             code = (None, 2 * hp.ic_enc_dim)
-            shapes |= {self.ic_encoder: encoded, self.post_g0_mean: code, self.post_g0_logvar: code}
-            shapes |= {} if self.ic_prior is None else {self.ic_prior: ()}
+            shapes |= {self.ic_encoder: encoded, self.ic_prior: ()}
+            shapes |= {self.post_g0_mean: code, self.post_g0_logvar: code}
         if self.has_controller:
             fed_back = 0
             if hp.do_feed_factors_to_controller:
                 fed_back = spec.max_channels if hp.feedback_factors_or_rates == "rates" else hp.factors_dim
-            shapes |= {self.ci_encoder: encoded, self.controller: (None, self.controller.num_encoded + fed_back)}
-            shapes |= {} if self.co_prior is None else {self.co_prior: ()}
+            shapes |= {self.ci_encoder: encoded, self.co_prior: ()}
+            shapes |= {self.controller: (None, self.controller.num_encoded + fed_back)}
         inputs = hp.co_dim + (hp.ext_input_dim if self.injects_ext_input else 0)
         shapes |= {self.generator: (None, None, inputs), self.observation: (None, None, hp.factors_dim)}
         for layer, shape in shapes.items():
-            # A user's prior may have made its weights already.
-            if not layer.built:
+            # None stands for what this model lacks; a user's prior may have made its weights already.
+            if layer is not None and not layer.built:
                 layer.build(shape)
 
     def get_config(self):
@@ -129,7 +132,9 @@ class LFADS(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """The model of such a configuration, with the initial weights of its seed."""
-        return cls(**config | {"spec": ModelSpec.from_dict(config["spec"])})
+        spec = ModelSpec.from_dict(config["spec"])
+        check_imported(spec.hyperparameters)
+        return cls(**config | {"spec": spec})
 
     def get_build_config(self):
         """Nothing: the constructor builds."""

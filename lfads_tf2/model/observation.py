@@ -1,7 +1,7 @@
 """Observation models: from the read-out of the factors to rates and log-likelihoods.
 
-Poisson spikes with exponential rates (Pandarinath et al. 2018, Methods) or Gaussian values (Sussillo et al. 2016); the
-original's ``glm``.
+Poisson spikes with exponential rates (Sussillo et al. 2016, section 2.1), Gaussian values as in the original (its
+``glm``), or a distribution.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from lfads_tf2.model.affine import WeightSeeds, make_read_out, serializable, unseeded
 from lfads_tf2.model.distributions import distribution_class
+from lfads_tf2.settings.plugins import check_imported
 from lfads_tf2.types import ModelSpec
 
 
@@ -75,7 +76,9 @@ class ObservationModel(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         """The layer of such a configuration."""
-        return super().from_config(config | {"spec": ModelSpec.from_dict(config["spec"])})
+        spec = ModelSpec.from_dict(config["spec"])
+        check_imported(spec.hyperparameters)
+        return super().from_config(config | {"spec": spec})
 
 
 @serializable

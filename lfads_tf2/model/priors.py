@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.affine import serializable
 from lfads_tf2.settings.plugins import CO_PRIOR_MEMBERS, load_class, with_defaults
@@ -85,6 +86,10 @@ class InputPrior(keras.layers.Layer):
         """Exact KL of independent normals to it, T x B x U or summed to B; None where there is no closed form."""
         return None
 
+    def learned(self) -> dict[str, np.ndarray]:
+        """What of it training moves and a log shows, U values each."""
+        return {}
+
     def call(self, num_steps) -> tfd.Distribution:
         """The joint distribution of one trial's inputs, T bins x U."""
         raise NotImplementedError(f"{type(self).__name__} gives no joint distribution")
@@ -92,10 +97,10 @@ class InputPrior(keras.layers.Layer):
 
 @serializable
 class AutoregressivePrior(InputPrior):
-    """A stationary AR(1) process for each inferred input (the original's ``LearnableAutoRegressive1Prior``).
+    """A stationary AR(1) process for each inferred input (the original's "u_prior_ar1").
 
     φ = exp(−1/τ), noise variance σ_e²; u_0 ~ N(0, σ_e²/(1 − φ²)), u_t ~ N(φ u_{t−1}, σ_e²). Learned: log τ, log σ_e².
-    Pandarinath et al. 2018, Methods, autoregressive prior of the inferred inputs.
+    Pandarinath et al. 2018, Methods, autoregressive prior.
 
     Args:
         units: inferred inputs.
@@ -146,6 +151,11 @@ class AutoregressivePrior(InputPrior):
             return first[None]
         scaled = tf.exp(0.5 * noise_logvar) * noise[1:]
         return tf.concat([first[None], tf.scan(lambda u, e: phi * u + e, scaled, initializer=first)], axis=0)
+
+    def learned(self):
+        """τ and σ_e²."""
+        logs = {"ar1_tau": self.log_tau, "ar1_noise_variance": self.log_noise_variance}
+        return {name: np.exp(np.ravel(log)) for name, log in logs.items()}
 
     def call(self, num_steps) -> tfd.MarkovChain:
         """The joint distribution of one trial's inputs, T bins x U."""
@@ -254,4 +264,7 @@ def make_co_prior(hp: HyperParameters) -> InputPrior | None:
     if hp.co_prior in ("gaussian", "student_t"):
         df = hp.co_prior_df if hp.co_prior == "student_t" else None
         return IndependentPrior(hp.co_dim, hp.co_prior_var_scale, df, name="u_prior")
-    return with_defaults(load_class(hp.co_prior, "co_prior", CO_PRIOR_MEMBERS), InputPrior)(hp)
+    own = load_class(hp.co_prior, "co_prior", CO_PRIOR_MEMBERS)
+    if not issubclass(own, keras.layers.Layer):
+        raise SettingsError([f"--co_prior={hp.co_prior}: the class must derive from keras.layers.Layer"])
+    return with_defaults(own, InputPrior)(hp)

@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from lfads_tf2 import __version__
+from lfads_tf2.data import unwise
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError
 from lfads_tf2.figures import trials as plots
@@ -20,15 +21,18 @@ from lfads_tf2.figures.drawing import pixels
 from lfads_tf2.figures.report import MOST_SESSIONS, write_report
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
-from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.metrics.verdict import fit_of
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import UNITS
 from lfads_tf2.program import devices, results, resuming
 from lfads_tf2.program import model_files as model_io
+from lfads_tf2.program.assessment import against_masked_spikes, against_truth
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
+from lfads_tf2.session_results import load_session
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints, fit_log, replicas
+from lfads_tf2.training.metrics_log import read_metrics
 from lfads_tf2.training.status_line import CountLine
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
 from lfads_tf2.types import Session, Trials
@@ -42,6 +46,8 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
     spec, data = model_spec(hp, sessions, record, subset_allowed=False), fingerprints(sessions)
+    for sentence in unwise(hp, sessions):
+        log.warning(sentence)
     strategy = replicas.strategy_for(device.num_gpus)
     with _working_in(hp) as folder:
         resumes = resuming.prepare(folder, spec.hyperparameters, record, data)
@@ -59,7 +65,7 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
             if hp.report:
                 _example_figure(folder, model, sessions[0], trainer.step)
         if hp.report:
-            _report(folder, hp, sessions, {})
+            _report(folder, hp, sessions, {}, {})
 
 
 def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
@@ -123,9 +129,11 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
     with tf.device(device.name), _working_in(hp) as folder:
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         resuming.say_other_data(record, fingerprints(sessions))
-        run, found = Inference(model, max(hp.seed, 0), loaded.step), {}
-        for number, session in enumerate(sessions):
-            found[session.name] = {}
+        run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
+        fit = fit_of(
+            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics)
+        )
+        for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)
                 if trials is None:
@@ -138,27 +146,18 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                     inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
                 attributes = _attributes(hp, session, loaded.step, samples)
-                attributes |= _against_truth(session, half, trials.from_bin(model.first_bin), inferred)
+                attributes |= against_truth(session, half, trials.from_bin(model.first_bin), inferred)
+                if half == "valid" and hp.output_dist == "poisson" and trials.data.any():
+                    scores, verdicts[session.name] = against_masked_spikes(
+                        run, order[session.name], session, trials, inferred, fit
+                    )
+                    attributes |= scores
                 results.write_runs(path, inferred, attributes)
                 log.info("Wrote %s", path)
-                if hp.report and number < MOST_SESSIONS:
-                    found[session.name][half] = inferred
         if hp.report:
-            _report(folder, hp, sessions, found)
-
-
-def _against_truth(session: Session, half: str, trials: Trials, inferred) -> dict[str, float]:
-    """How well the inferred rates match the truth, printed and stored where the truth is known."""
-    if trials.truth is None:
-        return {}
-    rates = inferred["output_dist_params"][..., : trials.truth.shape[2]]
-    values = {
-        "r2_truth": metrics.r2_truth(rates, trials.truth),
-        "r2_truth_channel_mean": metrics.r2_per_channel_mean(rates, trials.truth),
-        "correlation_truth": metrics.mean_channel_correlation(rates, trials.truth),
-    }
-    log.info("%s %s: R² of inferred against true rates %.4f", session.name, half, values["r2_truth"])
-    return values
+            shown = [session.name for session in sessions[:MOST_SESSIONS]]
+            inferred = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
+            _report(folder, hp, sessions, {name: one.by_half() for name, one in inferred.items()}, verdicts)
 
 
 _UNITS = {
@@ -221,9 +220,12 @@ def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> 
     writer.close()
 
 
-def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict) -> None:
-    path = folder / f"{hp.csv_log}.csv"
-    log_columns = fit_log.read(path) if path.exists() else None
+def _columns(path: Path, read: Callable) -> dict[str, np.ndarray] | None:
+    return read(path) if path.exists() else None
+
+
+def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict, verdicts: dict) -> None:
+    log_columns = _columns(folder / f"{hp.csv_log}.csv", fit_log.read)
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
     if hp.ic_enc_seq_len:
         sessions = [
@@ -232,7 +234,7 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: d
         ]
     try:
         chosen = checkpoints.step_of(lowest) if lowest else None
-        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce])
+        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce], verdicts)
     except Exception:
         # The results are written; a figure that fails must not make the command fail.
         log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")

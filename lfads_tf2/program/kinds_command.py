@@ -32,8 +32,11 @@ def run(argv: list[str], kind: str, name: str) -> int:
         log.info("Ignored, as they only changed how the original was debugged: --%s", ", --".join(ignored))
 
     from lfads_tf2.data import read_sessions
+    from lfads_tf2.program.auto_settings import auto_settings
 
-    sessions = read_sessions(hp)
+    settle = auto_settings(given, record)
+    sessions = read_sessions(hp, settle)
+    hp = hp if settle is None else settle.recorded()
     with without_startup_lines():
         from lfads_tf2.program.kinds import KINDS
     KINDS[hp.kind](hp, sessions, record)

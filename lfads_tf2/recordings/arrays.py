@@ -9,6 +9,7 @@ import numpy as np
 
 from lfads_tf2.recordings.python_objects import continuous, cut_already, is_trials, spikes_by_unit
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.variables import load_file
 
 # Names under which counts, flat spike times and their units usually stand.
 COUNTS = ("counts", "spikes", "spike_counts", "binned", "data", "Y", "y")
@@ -49,7 +50,7 @@ def read(path: Path, key: str, axes: str, bin_ms: float | None) -> RecordingData
             key = next(iter(content))
     if key not in content:
         raise RecordingError(f"{path} has no {key!r}; it holds {', '.join(content)}")
-    value = content[key]
+    value = _structs(content[key])
     if is_trials(value):
         return _of_kind(cut_already(value, axes or "time,units", bin_ms, str(path)), kind)
     if isinstance(value, dict):
@@ -60,6 +61,17 @@ def read(path: Path, key: str, axes: str, bin_ms: float | None) -> RecordingData
     if value.ndim == 1 and value.dtype.kind in "fiu" and not axes:
         raise RecordingError(f"{path}: {key} is one row of {len(value)} numbers; counts of several units are needed")
     return _of_kind(continuous(value, axes, bin_ms, str(path)), kind)
+
+
+def _structs(value: Any) -> Any:
+    """A struct array, which version 7.3 of MATLAB stores field by field, as a list of structs."""
+    if not isinstance(value, dict) or not value or not all(isinstance(part, list) for part in value.values()):
+        return value
+    number = len(next(iter(value.values())))
+    if any(len(part) != number for part in value.values()):
+        return value
+    structs = [{name: part[n] for name, part in value.items()} for n in range(number)]
+    return structs if is_trials(structs) else value
 
 
 def _of_kind(recording: RecordingData, kind: str) -> RecordingData:
@@ -74,15 +86,6 @@ def _content(path: Path) -> tuple[dict[str, Any], str]:
             return {"array": np.load(path, allow_pickle=False)}, "npy"
         except Exception as error:  # whatever NumPy makes of a damaged file
             raise RecordingError(f"{path} cannot be read ({error!s:.200}); store a plain array with np.save") from None
-    from lfads_tf2.run_manager.loading import LoadError, load_file
-
-    try:
-        content = load_file(path)
-    except LoadError as error:
-        raise RecordingError(str(error)) from error
-    except Exception as error:  # whatever the libraries make of a damaged file
-        raise RecordingError(
-            f"{path} cannot be read ({type(error).__name__}: {error!s:.200}); copy it again"
-        ) from error
+    content = load_file(path)
     kind = {".npz": "npz", ".mat": "mat"}.get(path.suffix.lower(), "hdf5")
     return content, kind

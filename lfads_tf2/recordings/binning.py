@@ -27,12 +27,17 @@ def window_counts(
     if recording.counts is not None:
         return _of_counts(recording, starts, bins, bin_s, units)
     counts = np.zeros((len(starts), bins, len(units)), np.uint8)
-    edges = starts[:, None] + (np.arange(bins + 1) - TOLERANCE) * bin_s
     for channel, unit in enumerate(units):
-        found = np.diff(np.searchsorted(recording.spike_times[unit], edges), axis=1)
+        found = counts_of_times(recording.spike_times[unit], starts, bins, bin_s)
         counts = _wide_enough(counts, found)
         counts[:, :, channel] = found
     return counts
+
+
+def counts_of_times(times: np.ndarray, starts: np.ndarray, bins: int, bin_s: float) -> np.ndarray:
+    """Counts of one unit in N windows, N x T; its spike times in rising order."""
+    edges = starts[:, None] + (np.arange(bins + 1) - TOLERANCE) * bin_s
+    return np.diff(np.searchsorted(times, edges), axis=1)
 
 
 def _wide_enough(counts: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 
 from lfads_tf2.recordings import binning, windows
 from lfads_tf2.recordings.expressions import chosen
-from lfads_tf2.recordings.halves import NEITHER, halves, overlapping
+from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID, halves, overlapping
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
-from lfads_tf2.recordings.trials import CutOptions, CutTrials
+from lfads_tf2.recordings.trials import CutOptions, CutTrials, first_of
 from lfads_tf2.recordings.unit_selection import Dropped, select_units
 from lfads_tf2.recordings.windows import Windows
 from lfads_tf2.recordings.writing import write
@@ -57,7 +57,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
         for n in np.flatnonzero(half == NEITHER)
     ]
     behavior, names, measured = _behavior(recording, options, found, bin_s)
-    notes = [*found.notes, *doubts(recording, counts, found)]
+    notes = [*found.notes, *doubts(recording, counts, found), *_shared_bins(found, half, bin_s)]
     return Cut(
         recording, options, found, counts, units, encoded, half, conditions, behavior, names, measured, dropped, notes
     )
@@ -104,8 +104,12 @@ def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarr
         trial = recording.trials[row][: take * factor, units].astype(np.int64)
         whole[n, :take] = trial.reshape(take, factor, len(units)).sum(axis=1)
     nothing = np.full(len(rows), np.nan)
+    stored = np.array([len(recording.trials[row]) for row in rows])
+    rest = int((stored - np.minimum(own[rows], bins) * factor).sum())
+    cut_off = f"{rest} stored bins at the ends of trials are left out: they fill no bin, or lie beyond the shortest"
+    notes = [cut_off] if rest else []
     lengths = None if (own[rows] >= bins).all() else np.minimum(own[rows], bins)
-    found = Windows(nothing, bins, rows, nothing, {}, (0.0, bins * options.bin_ms), "trials", dropped, [], lengths)
+    found = Windows(nothing, bins, rows, nothing, {}, (0.0, bins * options.bin_ms), "trials", dropped, notes, lengths)
     return found, whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
 
 
@@ -184,6 +188,18 @@ def _halves(options: CutOptions, found: Windows, conditions, bin_s: float) -> np
     return halves(kind, found.start_s, found.bins * bin_s, options.valid_share, options.seed, conditions, column)
 
 
+def _shared_bins(found: Windows, half: np.ndarray, bin_s: float) -> list[str]:
+    """Windows for validation that share bins with one for training, which makes their score too good."""
+    train, valid = (np.sort(found.start_s[half == number]) for number in (TRAIN, VALID))
+    if not np.isfinite(found.start_s).all():
+        return []
+    after = np.searchsorted(train, valid)
+    gaps = [np.abs(train[np.clip(after - back, 0, len(train) - 1)] - valid) for back in (0, 1)]
+    number = int((np.minimum(*gaps) < found.bins * bin_s - 1e-9).sum())
+    text = f"{number} of {len(valid)} validation windows share bins with training windows"
+    return [f"{text}; --halves blocks keeps them apart"] if number else []
+
+
 def _behavior(recording: RecordingData, options: CutOptions, found: Windows, bin_s: float):
     parts, names, measured = [], [], []
     for name in options.behavior:
@@ -208,9 +224,9 @@ def doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list
                 f"only {inside:.0f} of {total} spikes lie in the windows; are all times in seconds, of one clock?"
             )
         last = max(times[-1] for times in recording.spike_times if len(times))
-        after = int((found.start_s >= last).sum())
-        if after:
-            notes.append(f"{after} trials begin after the last spike ({last:.6g} s)")
+        after = found.index[found.start_s >= last]
+        if len(after):
+            notes.append(f"{len(after)} trials begin after the last spike ({last:.6g} s): {first_of(after)}")
         active = int((np.nansum(counts, axis=(1, 2)) > 0).sum())
         if active < 0.5 * len(counts):
             notes.append(f"only {active} of {len(counts)} trials have spikes; are spike times relative to their trial?")

@@ -43,11 +43,9 @@ def read(folder: Path, groups: Sequence[str] = ()) -> RecordingData:
             f"{folder}: no cluster is labelled {', '.join(groups) or 'other than noise'}; there are {found}"
         )
     order = np.argsort(clusters, kind="stable")
-    edges = np.searchsorted(clusters[order], [*kept, np.inf])
-    spikes = []
-    for unit, first in zip(kept, edges, strict=False):
-        last = np.searchsorted(clusters[order], unit, side="right")
-        spikes.append(np.sort(times[order[first:last]].astype(np.float64)) / rate)
+    clusters, times = clusters[order], times[order].astype(np.float64) / rate
+    first, last = (np.searchsorted(clusters, kept, side=side) for side in ("left", "right"))
+    spikes = [np.sort(times[a:b]) for a, b in zip(first, last, strict=True)]
     names = sorted({column for label in labels.values() for column in label})
     columns = {name: np.array([labels.get(int(unit), {}).get(name, "") for unit in kept]) for name in names}
     return RecordingData(Table(columns, np.array(kept)), spikes, source_path=str(folder), source_format="phy")

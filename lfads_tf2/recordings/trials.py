@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -94,9 +94,20 @@ class CutTrials:
             lines.append(
                 f"{share:.1%} of the entries were not observed (NaN); train with --augmentations=selective_backprop"
             )
-        groups = collections.Counter((one.what, one.why) for one in self.dropped)
-        for (what, why), number in groups.items():
-            names = [one.id for one in self.dropped if (one.what, one.why) == (what, why)]
-            shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-            lines.append(f"left out: {number} {what}{'s' if number > 1 else ''} ({why}): {shown}")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *left_out(self.dropped), *(f"note: {note}" for note in self.notes)])
+
+
+def left_out(dropped: Iterable[Dropped]) -> list[str]:
+    """A line for each reason, with how many it concerns and the first of them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in dropped:
+        groups.setdefault((one.what, one.why), []).append(one.id)
+    return [
+        f"left out: {len(ids)} {what}{'s' if len(ids) > 1 else ''} ({why}): {first_of(ids)}"
+        for (what, why), ids in groups.items()
+    ]
+
+
+def first_of(ids: Sequence) -> str:
+    """The first ids of many, for a message."""
+    return ", ".join(map(str, ids[:8])) + (" ..." if len(ids) > 8 else "")

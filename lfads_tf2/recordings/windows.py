@@ -77,7 +77,7 @@ def aligned(
     Raises:
         RecordingError: no such table or column, or no window is left.
     """
-    table = _table(recording, table_name)
+    table = table_of(recording, table_name)
     what = f"the table {table_name} of {recording.name}"
     kept = chosen(where, table, what)
     dropped = [Dropped("trial", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
@@ -117,7 +117,8 @@ def aligned(
     return Windows(starts[rows], bins, rows, times[rows], columns, window_ms, mode, dropped, notes, lengths_now)
 
 
-def _table(recording: RecordingData, name: str) -> Table:
+def table_of(recording: RecordingData, name: str) -> Table:
+    """A table of intervals by name. Raises RecordingError when it is not there."""
     if name not in recording.tables:
         there = ", ".join(recording.tables) or "none; use --chop LENGTH to cut the whole recording into windows"
         raise RecordingError(f"{recording.name} has no table of intervals {name!r}; it has {there}")

@@ -83,8 +83,9 @@ def _recording(group: h5py.Group, cut: CutTrials) -> None:
     for half, number in HALVES.items():
         rows = np.flatnonzero(cut.half == number)
         _store(group, f"{half}_trial_index", found.index[rows])
-        _store(group, f"{half}_start_s", found.start_s[rows])
-        _store(group, f"{half}_align_s", found.align_s[rows])
+        if np.isfinite(found.start_s).all():  # trials that were cut elsewhere have lost their place on the clock
+            _store(group, f"{half}_start_s", found.start_s[rows])
+            _store(group, f"{half}_align_s", found.align_s[rows])
         if cut.conditions is not None:
             _store(group, f"{half}_condition", cut.conditions[rows])
         if cut.behavior is not None:

@@ -35,7 +35,7 @@ class RecordingLink(NamedTuple):
     unit_index: np.ndarray | None  # row of each channel's unit in the source
     unit_columns: dict[str, np.ndarray]  # what else is known of the units
     trial_index: dict[str, np.ndarray]  # by half: row of each trial in the source, or number of the window
-    start_s: dict[str, np.ndarray]  # by half: left edge of the first bin on the session's clock
+    start_s: dict[str, np.ndarray]  # by half: left edge of the first bin on the session's clock; empty: not known
     align_s: dict[str, np.ndarray]  # by half: what it is aligned to
     conditions: dict[str, np.ndarray]
     behavior: dict[str, np.ndarray]  # by half: trials x bins x dimensions
@@ -90,15 +90,18 @@ def _checked(path: Path, link: RecordingLink) -> RecordingLink:
     problems = []
     if not link.bin_ms > 0:
         problems.append(f"bin_width_ms must be above 0, got {link.bin_ms}")
-    if not link.start_s or link.start_s.keys() != link.trial_index.keys():
+    # Trials that were cut elsewhere have no place on the clock.
+    clock = bool(link.start_s) or link.mode != "trials"
+    if not link.trial_index or (clock and link.start_s.keys() != link.trial_index.keys()):
         problems.append("each half needs its trial_index and start_s")
-    for half, starts in link.start_s.items():
-        if starts.ndim != 1 or not np.isfinite(starts).all():
+    for half, rows in link.trial_index.items():
+        starts = link.start_s.get(half)
+        if starts is not None and (starts.ndim != 1 or not np.isfinite(starts).all()):
             problems.append(f"{half}_start_s must be finite seconds, one for each trial")
-        for name in ("trial_index", "align_s", "conditions", "behavior"):
+        for name in ("start_s", "align_s", "conditions", "behavior"):
             values = getattr(link, name).get(half)
-            if values is not None and len(values) != len(starts):
-                problems.append(f"{half}: {name} has {len(values)} trials and start_s {len(starts)}")
+            if values is not None and len(values) != len(rows):
+                problems.append(f"{half}: {name} has {len(values)} trials and trial_index {len(rows)}")
     if problems:
         raise LinkError("\n".join(f"{path}: recording: {problem}" for problem in problems))
     return link

@@ -29,7 +29,8 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
             contradict each other, there is no model to work with, or the folder names classes that this command does
             not name.
     """
-    given = with_homes(given)
+    # --preset=auto chooses once the data are read.
+    given = with_homes({name: value for name, value in given.items() if name != "preset"})
     kind = given.get("kind", "train")
     if not given.get("data_dir"):
         raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])

@@ -10,6 +10,7 @@ from absl import flags as absl_flags
 
 from lfads_tf2.errors import SettingsError, did_you_mean, one_of
 from lfads_tf2.hyperparameters import KINDS, declared, value_problem
+from lfads_tf2.settings import auto
 from lfads_tf2.settings.mapping import IGNORED
 from lfads_tf2.settings.yaml_files import read_yaml
 
@@ -33,7 +34,8 @@ def define() -> absl_flags.FlagValues:
         _DEFINE[kind](name, None, "accepted from run-manager scripts and ignored", flag_values=values)
         absl_flags.DEFINE_alias(f"c_{name}", name, flag_values=values)
     absl_flags.DEFINE_string("config", None, "YAML file with any of these settings", flag_values=values)
-    absl_flags.DEFINE_string("preset", None, "settings of a published example, by name", flag_values=values)
+    text = "settings of a published example, by name; auto: chosen from the data"
+    absl_flags.DEFINE_string("preset", None, text, flag_values=values)
     return values
 
 
@@ -45,7 +47,8 @@ def parse(argv: list[str], kind: str = "") -> tuple[dict[str, Any], list[str]]:
         kind: what to do, where the command says it; then one word without dashes is the data folder.
 
     Returns:
-        Values by plain name, only those that were given; and the ignored flags that were used.
+        Values by plain name, only those that were given, and ``preset`` where that is ``auto``, which needs the data
+        first; and the ignored flags that were used.
 
     Raises:
         SettingsError: unknown or malformed flags, with the nearest name.
@@ -79,8 +82,10 @@ def preset_names() -> list[str]:
 
 
 def _preset(name: str) -> dict[str, Any]:
+    if name == auto.NAME:
+        return {"preset": name}
     if name not in preset_names():
-        raise SettingsError([f"--preset must be {one_of(preset_names(), name)}"])
+        raise SettingsError([f"--preset must be {one_of([auto.NAME, *preset_names()], name)}"])
     return parse([f"--flagfile={PRESETS / name}.flags"])[0]
 
 
@@ -113,7 +118,7 @@ def help_text(kind: str = "", name: str = "") -> str:
         lines[3:3] = [f"  run_lfads.py --kind={other} --data_dir=DIR" for other in KINDS[1:]]
     about = (
         "--config=FILE.yaml reads any of these from YAML, --flagfile=FILE from lines of flags, --preset=NAME from "
-        f"the presets {', '.join(preset_names())}. What the command line gives wins."
+        f"the presets {', '.join(preset_names())}; auto chooses from the data. What the command line gives wins."
         if training
         else "Everything else is remembered from the training."
     )

@@ -61,12 +61,7 @@ def load_class(reference: str, flag: str, members: tuple[str, ...]) -> type:
 
 
 def with_defaults(own: type, base: type) -> type:
-    """A user's class with the members of ``base`` behind its own, whether or not it derives from it.
-
-    Args:
-        own: as ``load_class`` gives it.
-        base: what such a class may have, with defaults; made without arguments where the user's does not make it.
-    """
+    """A user's class with the members of ``base``, which says what it may have, behind its own."""
     return own if issubclass(own, base) else type(own.__name__, (own, base), {"__module__": own.__module__})
 
 
@@ -95,6 +90,20 @@ def remembered_parts(given: dict[str, Any], record: RunRecord) -> list[str]:
         if is_plugin(str(record.hyperparameters.get(flag, ""))) and flag not in given
         and not given.get("allow_own_parts")
     ]  # fmt: skip
+
+
+def check_imported(hp: HyperParameters) -> None:
+    """For saved models, which are no wish to run what they name.
+
+    Raises:
+        SettingsError: the model has a class of a module that nothing has imported yet.
+    """
+    for flag in ("output_dist", "co_prior"):
+        module = getattr(hp, flag).partition(":")[0] if is_plugin(getattr(hp, flag)) else None
+        if module is not None and module not in sys.modules:
+            raise SettingsError(
+                [f"the saved model has {flag}={getattr(hp, flag)}: import {module} first, if you trust this code"]
+            )
 
 
 def check(hp: HyperParameters) -> None:

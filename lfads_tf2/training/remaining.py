@@ -59,6 +59,8 @@ class Remaining:
 
     def epochs(self, state: TrainingState) -> float:
         """Epochs to come, as the schedule has it, within max_epochs."""
+        if self.hp.learning_rate_schedule == "cosine":
+            return self.hp.max_epochs - state.epoch
         seen = EXPECTED_FALLS * self._expected + sum(self._intervals)
         epochs = falls_left(state.learning_rate, self.hp) * seen / (EXPECTED_FALLS + len(self._intervals))
         return min(epochs, self.hp.max_epochs - state.epoch) if self.hp.max_epochs else epochs

@@ -9,6 +9,10 @@ from __future__ import annotations
 COSTS = ("total", "recon", "kl", "kl_ic", "kl_co")
 SMOOTHED = "valid/recon_smth"
 TRUTH_R2 = "valid/r2"
+# Bits a spike of spikes that were masked from the encoders, and the standard error over trials.
+HELD_OUT, HELD_OUT_ERROR = "valid/held_out_bps", "valid/held_out_bps_error"
+# Not in every row.
+RARE = (TRUTH_R2, HELD_OUT, HELD_OUT_ERROR)
 # Bits a spike, from minus the log-likelihood of entries (a field of ``Costs``) against constant rates.
 BITS = {"nll": "bps", "held_out": "co_bps", "forward": "fp_bps"}
 # Figures in the log of a search, under the names that they have in the logs of other AutoLFADS programs.

@@ -61,20 +61,21 @@ def smoothed(before: float | None, new: float) -> float | None:
     return new if before is None or not math.isfinite(before) else SMOOTHING * new + (1 - SMOOTHING) * before
 
 
-def watch_validation(state: TrainingState, recon: float) -> None:
-    """Notes the validation reconstruction of an epoch, for the plateau schedule and for early stopping.
+def watch_validation(state: TrainingState, value: float, epochs: int = 1) -> None:
+    """Notes the validation reconstruction (or what else is to fall) of an epoch, for the plateau schedule and for early
+    stopping. ``epochs``: since the last value.
 
     One that is not finite says nothing about either.
     """
-    if not math.isfinite(recon):
+    if not math.isfinite(value):
         return
-    state.smoothed_valid = smoothed(state.smoothed_valid, recon)
+    state.smoothed_valid = smoothed(state.smoothed_valid, value)
     if state.smoothed_valid < state.best_smoothed:
         state.best_smoothed = state.smoothed_valid
         state.epochs_since_best = state.epochs_since_fall = 0
     else:
-        state.epochs_since_best += 1
-        state.epochs_since_fall += 1
+        state.epochs_since_best += epochs
+        state.epochs_since_fall += epochs
 
 
 def update_learning_rate_on_plateau(state: TrainingState, hp: HyperParameters) -> bool:
@@ -85,6 +86,13 @@ def update_learning_rate_on_plateau(state: TrainingState, hp: HyperParameters) -
         state.learning_rate *= hp.learning_rate_decay_factor
         state.epochs_since_fall = 0
     return falls
+
+
+def update_learning_rate_by_cosine(state: TrainingState, hp: HyperParameters) -> None:
+    """The rate of the epoch to come: along half a cosine from learning_rate_init to 0 at max_epochs (Loshchilov and
+    Hutter 2017), halved by each rollback."""
+    done = min((state.epoch + 1) / hp.max_epochs, 1.0)
+    state.learning_rate = hp.learning_rate_init * 0.5 * (1.0 + math.cos(math.pi * done)) * 0.5**state.rollbacks
 
 
 def is_lowest_validation(state: TrainingState, hp: HyperParameters, kl_weight, l2_weight, valid_total) -> bool:

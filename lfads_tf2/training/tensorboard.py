@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from lfads_tf2.training.scalars import TRUTH_R2
+from lfads_tf2.training.scalars import RARE
 
 
 class TensorBoard:
@@ -20,17 +19,13 @@ class TensorBoard:
         self._names: list[str] = []
 
     def write(self, row: dict[str, float]) -> None:
-        """After an epoch: its row of metrics.csv, and time constant and variance of the AR(1) prior of each input."""
+        """After an epoch: its row of metrics.csv, and what the prior of each inferred input learned."""
         scalars = {name: value for name, value in row.items() if name not in ("epoch", "step")}
-        if self.model.has_controller and hasattr(self.model.co_prior, "log_tau"):
-            prior = self.model.co_prior
-            for index, (log_tau, log_variance) in enumerate(
-                zip(np.ravel(prior.log_tau), np.ravel(prior.log_noise_variance), strict=True)
-            ):
-                scalars[f"ar1_tau/{index}"] = np.exp(log_tau)
-                scalars[f"ar1_noise_variance/{index}"] = np.exp(log_variance)
+        if self.model.has_controller and self.model.co_prior is not None:
+            for name, values in self.model.co_prior.learned().items():
+                scalars |= {f"{name}/{index}": value for index, value in enumerate(values)}
         # What is there now and then only, and settings, which hardly ever change, stay out of the compiled call.
-        rare = {name: scalars.pop(name) for name in [*scalars] if name == TRUTH_R2 or name.startswith("hp/")}
+        rare = {name: scalars.pop(name) for name in [*scalars] if name in RARE or name.startswith("hp/")}
         if list(scalars) != self._names:
             self._names, self._write = list(scalars), tf.function(self._write_all)
         self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(row["step"], tf.int64))

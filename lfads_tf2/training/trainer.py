@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,15 @@ from lfads_tf2.training import checkpoints
 from lfads_tf2.training.epoch_metrics import EpochMetrics, TruthR2
 from lfads_tf2.training.epochs import prepare
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line
+from lfads_tf2.training.held_out_score import HeldOutScore
 from lfads_tf2.training.metrics_log import MetricsLog
 from lfads_tf2.training.progress import Interrupts, Progress
-from lfads_tf2.training.scalars import TRUTH_R2
+from lfads_tf2.training.scalars import HELD_OUT, HELD_OUT_ERROR, TRUTH_R2
 from lfads_tf2.training.schedules import (
     TrainingState,
     is_lowest_validation,
     update_learning_rate,
+    update_learning_rate_by_cosine,
     update_learning_rate_on_plateau,
     watch_validation,
 )
@@ -56,6 +59,7 @@ class Trainer:
         show_progress: draw a progress bar.
         jit_compile: compile the training step with XLA.
         strategy: shares each batch between devices; the model must have been made in its scope.
+        callbacks: each is called after every epoch with that epoch's row of metrics.csv, a number by name.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Trainer:
         show_progress: bool = True,
         jit_compile: bool = False,
         strategy: tf.distribute.Strategy | None = None,
+        callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
     ):
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
@@ -77,6 +82,7 @@ class Trainer:
             raise TrainingFailed(f"--batch_size must be a multiple of the {shared_by} GPUs that share it; lower it")
         self.metrics = EpochMetrics(model.spec, sessions)
         self.truth_r2 = TruthR2(model.spec, sessions, self._valid_rates)
+        self.held_out = HeldOutScore(self.epochs, sessions) if hp.held_out_epochs else None
         self.state = TrainingState(learning_rate=hp.learning_rate_init)
         self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
         saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
@@ -89,7 +95,7 @@ class Trainer:
                 (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
             )
         )
-        self.show_progress, self._valid_finite = show_progress, True
+        self.show_progress, self.callbacks, self._valid_finite = show_progress, callbacks, True
         self._resume(saved)
         self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
         self._good_weights = self._snapshot()
@@ -121,7 +127,9 @@ class Trainer:
                 valid = self._validate()
                 row = self._figures(result, valid)
                 metrics_log.append(row)
-                self._end_epoch(result, valid, fit_log)
+                for callback in self.callbacks:
+                    callback(dict(row))
+                self._end_epoch(result, valid, row.get(HELD_OUT), fit_log)
                 board.write(row)
                 progress.update(self.state, row)
         finally:
@@ -151,7 +159,9 @@ class Trainer:
         if patience and self.state.epochs_since_best >= patience:
             log.info("Stopping: the validation reconstruction has not fallen for %d epochs.", patience)
             return True
-        if self.state.learning_rate < self.hp.learning_rate_stop:
+        # A cosine has its own end, at max_epochs.
+        falls = self.hp.learning_rate_schedule != "cosine"
+        if falls and self.state.learning_rate < self.hp.learning_rate_stop:
             log.info("Stopping optimization: the learning rate is below %g.", self.hp.learning_rate_stop)
             return True
         return False
@@ -209,28 +219,44 @@ class Trainer:
         """The epoch's row of metrics.csv."""
         state = self.state
         row = self.metrics.row(state.epoch, self.step, result, valid, state.learning_rate, self.epochs.dials)
-        if self.truth_r2 and (state.epoch + 1) % EPOCHS_BETWEEN_R2 == 0:
+        if self.truth_r2 and self._every(EPOCHS_BETWEEN_R2):
             row[TRUTH_R2] = self.truth_r2()
+        if self.held_out and (self._every(self.hp.held_out_epochs) or state.epoch + 1 == self.hp.max_epochs):
+            score = self.held_out()
+            row |= {HELD_OUT: score.bits, HELD_OUT_ERROR: score.error}
         return row
+
+    def _every(self, epochs: int) -> bool:
+        return (self.state.epoch + 1) % epochs == 0
 
     def _valid_rates(self, session: int, trials: np.ndarray) -> np.ndarray:
         return self.epochs.valid_rates(tf.constant(session), tf.constant(trials, tf.int32)).numpy()
 
-    def _end_epoch(self, result: EpochResult, valid: Costs | None, fit_log: FitLog) -> None:
-        """Learning rate, log line and checkpoints after an epoch."""
+    def _end_epoch(self, result: EpochResult, valid: Costs | None, held_out: float | None, fit_log: FitLog) -> None:
+        """Learning rate, log line and checkpoints after an epoch; ``held_out``: its score, if there is one."""
         state, hp = self.state, self.hp
         train, valid = (
             None if half is None else EpochCosts(float(half.total), float(half.recon), float(half.kl))
             for half in (result.costs, valid)
         )
         line = format_line(state.epoch, self.step, train, valid, result.costs.l2, result.kl_weight, result.l2_weight)
-        lowest = valid is not None and is_lowest_validation(state, hp, result.kl_weight, result.l2_weight, valid.total)
+        by_score = hp.select_by == "held_out_bps"
+        if by_score:
+            selected = None if held_out is None else (-held_out, -held_out)
+        else:
+            selected = None if valid is None else (valid.total, valid.recon)
+        lowest = selected is not None and is_lowest_validation(
+            state, hp, result.kl_weight, result.l2_weight, selected[0]
+        )
         save_rolling = state.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0
+        if selected is not None:
+            watch_validation(state, selected[1], hp.held_out_epochs if by_score else 1)
         if valid is not None:
-            watch_validation(state, valid.recon)
             self._say_if_not_finite(valid.total)
         if hp.learning_rate_schedule == "plateau":
             update_learning_rate_on_plateau(state, hp)
+        elif hp.learning_rate_schedule == "cosine":
+            update_learning_rate_by_cosine(state, hp)
         else:
             update_learning_rate(state, hp, train.total)
         state.epoch += 1

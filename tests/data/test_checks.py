@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lfads_tf2.data import DataError, check_against, read_sessions, resolve, warnings_about
+from lfads_tf2.data import DataError, check_against, read_sessions, resolve, unwise, warnings_about
 from lfads_tf2.hyperparameters import NO_LIMIT, HyperParameters
 from lfads_tf2.types import Session, SessionShape, Trials
 
@@ -91,3 +91,11 @@ def test_one_of_two_sessions_without_validation_is_said_differently():
     twin, only = warnings_about(HyperParameters(batch_size=2), [session(), session("b.h5", valid=False)])
     assert "holds the same training trials as" in twin
     assert "no validation data in data/b.h5: the validation cost is that of the other sessions" in only
+
+
+def test_a_warm_up_of_hundreds_of_epochs_is_said():
+    (said,) = unwise(HyperParameters(), [session()])
+    assert "over 900 steps, which are 900 epochs of these data" in said and "--preset=auto" in said
+    assert unwise(HyperParameters(kl_increase_steps=200), [session()]) == []
+    assert unwise(HyperParameters(batch_size=1), [session()]) == []
+    assert unwise(HyperParameters(kl_increase_epochs=400), [session()]) == []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
+import sys
 
 import keras
 import numpy as np
@@ -13,9 +15,11 @@ import tensorflow as tf
 from conftest import ROOT
 
 from lfads_tf2 import noise
+from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
+from lfads_tf2.model.priors import make_co_prior
 from lfads_tf2.training.optimizer import Adam, trained_variables
 from lfads_tf2.types import Batch, ModelSpec, SessionShape
 
@@ -88,6 +92,61 @@ def test_a_saved_model_needs_nothing_else(model, tmp_path):
     assert isinstance(other, LFADS) and other.spec == model.spec
     for one, two in zip(outputs_of(model), outputs_of(other), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+OWN = """
+import keras
+import tensorflow as tf
+
+class Exponential:
+    num_parameters = 1
+    data = "positive"
+    def __init__(self, spec):
+        self.offset = keras.Variable(0.5, name="offset")
+        self.weights = [self.offset]
+    def log_prob(self, values, parameters):
+        return parameters[0] - tf.exp(parameters[0]) * values
+    def mean(self, parameters):
+        return tf.exp(-parameters[0]) + self.offset
+
+class Laplace(keras.layers.Layer):
+    def __init__(self, hp):
+        super().__init__()
+        self.scale = self.add_weight(shape=(1, hp.co_dim), initializer="ones", name="scale")
+        self.built = True
+    def log_prob(self, u):
+        return -tf.abs(u) / self.scale - tf.math.log(2.0 * self.scale)
+    def sample(self, noise):
+        return noise
+
+class Plain:
+    log_prob = sample = None
+"""
+
+
+def test_parts_of_a_users_own(tmp_path, monkeypatch):
+    """They need no base class, and a saved model does not import them by itself."""
+    (tmp_path / "own_of_a_user.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = {"output_dist": "own_of_a_user:Exponential", "co_prior": "own_of_a_user:Laplace"}
+    model = LFADS(ModelSpec(HyperParameters(**SIZES, **own), STEPS, TWO), 1)
+    paths = [weight.path for weight in model.weights]
+    assert len(set(paths)) == len(paths) and any(path.endswith("/offset") for path in paths)
+    assert model.co_prior.kl(None, None) is None and model.co_prior.learned() == {}
+    assert model.observation.penalty() == 0.0
+    changed(model)
+    expected = outputs_of(model)
+    model.save(tmp_path / "model.keras")
+    monkeypatch.delitem(sys.modules, "own_of_a_user")
+    with pytest.raises(SettingsError, match="import own_of_a_user first, if you trust"):
+        keras.models.load_model(tmp_path / "model.keras")
+    assert "own_of_a_user" not in sys.modules
+    importlib.import_module("own_of_a_user")
+    for one, two in zip(expected, outputs_of(keras.models.load_model(tmp_path / "model.keras")), strict=True):
+        np.testing.assert_array_equal(one, two)
+    with pytest.raises(SettingsError, match=r"must derive from keras\.layers\.Layer"):
+        make_co_prior(HyperParameters(co_prior="own_of_a_user:Plain"))
 
 
 def test_checkpoints_hold_every_weight(model, tmp_path):

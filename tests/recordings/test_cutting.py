@@ -15,6 +15,7 @@ from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID
 from lfads_tf2.recordings.recording import Table, unit_table
 from lfads_tf2.recordings.unit_selection import crosstalk
+from lfads_tf2.session_results.recording_link import read_link
 from recordings.made import SECONDS, TRIALS, nwb_file, phy_folder, spikes
 
 
@@ -207,3 +208,18 @@ def test_a_sorted_folder(tmp_path):
     times, clusters = np.load(folder / "spike_times.npy").ravel(), np.load(folder / "spike_clusters.npy")
     np.testing.assert_allclose(good.spike_times[1], times[clusters == 8] / 30000.0)
     assert good.cut(chop=1000.0).counts.shape == (60, 100, 2)
+
+
+def test_trials_that_were_cut_elsewhere_have_no_clock(tmp_path):
+    trials = np.random.default_rng(0).poisson(1.0, (20, 50, 4))
+    written = Recording.of(trials, bin_ms=10.0, axes="trials,time,units").cut(bin_ms=20.0).write(tmp_path, "a")
+    link = read_link(written)
+    assert link.start_s == {} and link.mode == "trials"
+    both = np.concatenate([link.trial_index["train"], link.trial_index["valid"]])
+    assert sorted(both.tolist()) == list(range(20))
+
+
+@pytest.mark.parametrize("halves, said", [("every", True), ("blocks", False)])
+def test_windows_that_both_halves_see_are_said(halves, said):
+    cut = Recording(unit_table(5), spikes()).cut(chop=1000.0, overlap=400.0, bin_ms=20.0, halves=halves)
+    assert ("validation windows share bins with training windows" in cut.report()) == said

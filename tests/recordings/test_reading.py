@@ -205,3 +205,28 @@ def test_the_command(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "24 trials x 40 bins of 20 ms x 5 units" in out and "go on with: lfads train" in out
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["monday.h5"]
+
+
+def write_struct_array(path, trials):
+    """A struct array with the field counts as ``save -v7.3`` writes it: a dataset of references for each field."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        refs = []
+        for n, trial in enumerate(trials):
+            item = file.create_dataset(f"#refs#/{n}", data=trial.T)
+            item.attrs["MATLAB_class"] = np.bytes_(b"double")
+            refs.append(item.ref)
+        group = file.create_group("spikes")
+        group.attrs["MATLAB_class"] = np.bytes_(b"struct")
+        group["counts"] = np.array([refs], h5py.ref_dtype)
+        group["counts"].attrs["MATLAB_class"] = np.bytes_(b"cell")
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_a_struct_array_of_matlab_7_3(tmp_path, unequal):
+    trials = [trial[: 200 - 25 * (n % 2) * unequal] for n, trial in enumerate(TRIALS)]
+    write_struct_array(tmp_path / "a.mat", trials)
+    recording = Recording.read(tmp_path / "a.mat", axes="time,units", bin_ms=1.0)
+    cut = recording.cut(bin_ms=20.0, lengths="cut")
+    bins = 8 if unequal else 10
+    np.testing.assert_array_equal(cut.counts, TRIALS[:, : bins * 20].reshape(20, bins, 20, 6).sum(axis=2))
+    assert ("550 stored bins at the ends of trials are left out" in cut.report()) == unequal

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 import h5py
 import numpy as np
 import pytest
-from recordings.made import nwb_file, spikes
 from scipy.io import savemat
 
 from lfads_tf2.data.blocks import trial_blocks
-from lfads_tf2.run_manager import Dataset, DatasetCollection, RunParams, loading
-from lfads_tf2.run_manager.loading import LoadError, counts_from_spike_times, load_file, load_nwb
+from lfads_tf2.recordings import variables
+from lfads_tf2.run_manager import Dataset, DatasetCollection, RunParams
+from lfads_tf2.run_manager.loading import LoadError, counts_from_spike_times, load_file
 from lfads_tf2.run_manager.recordings.datasets import DatasetError
 
 from .small_sessions import datasets
@@ -50,7 +48,7 @@ def write_h5(path):
 )
 def test_one_reader_for_all_kinds(tmp_path, monkeypatch, name, write, lazily):
     if lazily:
-        monkeypatch.setattr(loading, "LAZY_BYTES", 100)
+        monkeypatch.setattr(variables, "LAZY_BYTES", 100)
     write(tmp_path / name)
     collection = DatasetCollection(tmp_path)
     collection.add_files(name)
@@ -63,7 +61,7 @@ def test_one_reader_for_all_kinds(tmp_path, monkeypatch, name, write, lazily):
     collection.load_info()
     assert (dataset.n_trials, dataset.n_channels, dataset.subject) == (7, 4, "s1")
     assert "7" in collection.info_table().splitlines()[1]
-    is_lazy = isinstance(dataset.load_data()["spikes"], loading.Lazy)
+    is_lazy = isinstance(dataset.load_data()["spikes"], variables.Lazy)
     assert is_lazy == (lazily and name in ("b.mat", "a.h5"))
 
 
@@ -117,25 +115,6 @@ def test_counts_from_spike_times():
         np.testing.assert_array_equal(wide[trial, 0], np.histogram(spikes[0], edges)[0])
 
 
-def test_nwb_without_its_library(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pynwb", None)
-    with pytest.raises(LoadError, match=r"pip install 'lfads-tf2\[nwb\]'"):
-        load_nwb(tmp_path / "a.nwb")
-
-
-def test_nwb_counts_equal_brute_force(tmp_path):
-    pytest.importorskip("pynwb", reason="pynwb is not installed")
-    data = load_nwb(nwb_file(tmp_path / "a.nwb", series=False), bin_ms=100.0, condition_column="target")
-    assert data["counts"].shape == (24, 5, 20) and data["condition_id"].tolist() == [n % 3 for n in range(24)]
-    starts = 1 + 2.2 * np.arange(24)
-    for channel, times in enumerate(spikes()):
-        for n, start in enumerate(starts):
-            expected = np.histogram(times, start + np.arange(21) * 0.1)[0]
-            np.testing.assert_array_equal(data["counts"][n, channel], expected)
-    with pytest.raises(LoadError, match="has no column 'gone'"):
-        load_nwb(tmp_path / "a.nwb", align_to="gone")
-
-
 def test_collections():
     collection = datasets(3)
     names = [d.name for d in collection.datasets]
@@ -158,32 +137,3 @@ def test_collections():
     assert "DatasetCollection" in repr(collection)
     with pytest.raises(DatasetError, match="file name without folders"):
         Dataset(collection, "", name="a/b")
-
-
-def test_trials_of_an_nwb_file_are_not_lost_without_a_word(tmp_path, caplog):
-    pytest.importorskip("pynwb", reason="pynwb is not installed")
-    rows = [{"start_time": float(n), "stop_time": n + 0.9} for n in range(10)]
-    odd = [{"start_time": 11.0, "stop_time": 11.05}, {"start_time": 12.0, "stop_time": np.nan}]
-    path = nwb_file(tmp_path / "a.nwb", trials=rows + odd, series=False)
-    data = load_nwb(path, 10)
-    assert data["counts"].shape == (11, 5, 5) and data["trial_ids"].tolist() == list(range(11))
-    assert "all 11 trials were cut to 50 ms because of trial 10 (half of them last 900 ms)" in caplog.text
-    assert "1 trials left out: start_time or stop_time is not known" in caplog.text
-    rows[3]["go"] = 3.5
-    data = load_nwb(nwb_file(tmp_path / "b.nwb", trials=rows, series=False), 10, length_ms=300, align_to="go")
-    assert data["trial_ids"].tolist() == [3] and "9 trials left out: go is not known (NaN)" in caplog.text
-    with pytest.raises(LoadError, match="have no bin of 10 ms"):
-        load_nwb(path, 10, length_ms=0.0)
-
-
-@pytest.mark.parametrize("factor, said", [(1000.0, "are all times in seconds"), (0.015, "relative to their trial")])
-def test_times_of_another_clock_are_said(tmp_path, caplog, factor, said):
-    path = nwb_file(tmp_path / "a.nwb", times=[times * factor for times in spikes()], series=False)
-    load_nwb(path, 10)
-    assert said in caplog.text
-
-
-@pytest.mark.parametrize("start", [0.0, 0.1, 3.2, 123.456])
-def test_spikes_on_bin_edges_count_in_the_bin_that_they_begin(start):
-    times = np.round(start * 1000 + np.arange(2000)) / 1000.0
-    assert (counts_from_spike_times([times], np.array([start]), 2000, 1.0) == 1).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,11 @@ _KEYS = {
     "truth": ("truth", "true_rates"),
     "external_inputs": ("external_inputs", "externalInputs", "ext_input"),
     "truth_unit": ("truth_unit",),
+    "axes": ("axes",),
+    "trial_index": ("trial_index",),
+    "trial_ids": ("trial_ids",),
+    "start_s": ("start_s",),
+    "unit_ids": ("unit_ids",),
 }
 
 
@@ -40,16 +46,22 @@ class Dataset:
         rel_path: of its file, within the collection's path; its stem is the dataset's name.
         data: the session itself, in place of a file: SessionData, or a dict with its fields.
         name: in place of the file's stem. It becomes part of file and variable names and must not change later.
+        nwb: arguments of ``load_nwb`` for an NWB file, such as ``align_to="go", length_ms=700.0``.
 
     Subclasses override ``load_data`` for other files and ``load_info_from_data`` for their own metadata.
     """
 
-    def __init__(self, collection: DatasetCollection, rel_path: str = "", data: Any = None, name: str | None = None):
+    def __init__(
+        self, collection: DatasetCollection, rel_path: str = "", data: Any = None, name: str | None = None, **nwb: Any
+    ):
         name = (name or Path(rel_path).stem).replace(",", "_")
         if not name or "/" in name or name.startswith("."):
             raise DatasetError(f"a dataset's name must be a file name without folders, got {name!r}")
         self.name, self.rel_path, self.comment = name, str(rel_path), ""
-        self.collection, self._data = collection, data
+        self.collection, self._data, self.nwb = collection, data, nwb
+        unknown = nwb.keys() - inspect.signature(load_nwb).parameters.keys() | nwb.keys() & {"path"}
+        if unknown:
+            raise DatasetError(f"dataset {name}: unknown arguments {', '.join(sorted(unknown))}; see load_nwb")
         self.info_loaded = False
         self.subject, self.save_tags, self.date = "", "", None
         self.n_trials: int | None = None
@@ -80,7 +92,7 @@ class Dataset:
         """The file's variables by name (see :func:`loading.load_file`), or the data that the dataset was made with."""
         if self._data is not None:
             return self._data
-        return load_nwb(self.path) if self.path.suffix == ".nwb" else load_file(self.path)
+        return load_nwb(self.path, **self.nwb) if self.path.suffix.lower() == ".nwb" else load_file(self.path)
 
     def session_data(self) -> SessionData:
         """Counts and what belongs to them, from the names that such files usually have.

@@ -11,6 +11,7 @@ import numpy as np
 from lfads_tf2.errors import LFADSError
 
 TRUTH_UNITS = ("spikes/bin", "spikes/s")
+AXES = ("trials,channels,time", "trials,time,channels")
 
 
 class SessionDataError(LFADSError, ValueError):
@@ -31,6 +32,8 @@ class SessionData:
         condition_id: of each trial, numbers or text; NaN or '' leaves a trial out of the alignment.
         truth: true rates, same shape as counts. ``truth_unit`` says in which unit: spikes/bin or spikes/s.
         external_inputs: trials x inputs x time.
+        axes: ``trials,time,channels`` where counts, truth and inputs come so (as from ``load_nwb``); they are turned.
+        trial_index, trial_ids, start_s, unit_ids: where trials and channels come from, for your own use.
     """
 
     counts: Any
@@ -39,6 +42,21 @@ class SessionData:
     truth: Any = None
     external_inputs: Any = None
     truth_unit: str = "spikes/bin"
+    axes: str = AXES[0]
+    trial_index: Any = None
+    trial_ids: Any = None
+    start_s: Any = None
+    unit_ids: Any = None
+
+    def __post_init__(self) -> None:
+        if self.axes not in AXES:
+            raise SessionDataError(f"axes must be one of {' or '.join(AXES)}, got {self.axes!r}")
+        if self.axes == AXES[1]:
+            for field in ("counts", "truth", "external_inputs"):
+                value = getattr(self, field)
+                if value is not None and np.ndim(value) == 3:
+                    setattr(self, field, np.swapaxes(np.asarray(value), 1, 2))
+            self.axes = AXES[0]
 
     @classmethod
     def of(cls, value: Any) -> SessionData:

@@ -1,0 +1,89 @@
+"""What simple methods predict of spikes that they do not read: the least that a model's rates must beat.
+
+Rates are expected spikes a bin, arrays trials x bins x channels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lfads_tf2.metrics.held_out import Gains, channel_means
+from lfads_tf2.metrics.rates import SMALLEST_RATE
+
+WIDTHS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+# The mean rate counts as much as this share of a kernel's weight, since an estimate of 0 forbids every spike.
+MEAN_SHARE = 0.1
+
+
+class Smoothed(NamedTuple):
+    """The best width and its gains."""
+
+    width: float  # standard deviation in bins
+    gains: Gains
+
+
+def smoothed_without_itself(spikes: np.ndarray, width: float) -> np.ndarray:
+    """Each entry from its neighbours in time by a Gaussian kernel without its own bin.
+
+    Args:
+        spikes: counts; NaN entries count as the channel's mean.
+        width: standard deviation of the kernel in bins.
+    """
+    bins, means = spikes.shape[1], channel_means(spikes)
+    lag = np.arange(bins)
+    kernel = np.exp(-0.5 * ((lag[:, None] - lag) / width) ** 2)
+    np.fill_diagonal(kernel, 0.0)
+    known = np.where(np.isnan(spikes), means, spikes) if spikes.dtype.kind == "f" else spikes.astype(np.float64)
+    share = MEAN_SHARE * np.sqrt(2 * np.pi) * width
+    return (np.einsum("ts,nsd->ntd", kernel, known) + share * means) / (kernel.sum(1)[:, None] + share)
+
+
+def best_smoothing(spikes: np.ndarray) -> Smoothed:
+    """The kernel width that predicts the spikes best without reading the one that is predicted."""
+    means = channel_means(spikes)
+
+    def gains(width):
+        sums = Gains()
+        sums.add(smoothed_without_itself(spikes, width), spikes, means)
+        return Smoothed(width, sums)
+
+    tried = [gains(width) for width in WIDTHS if width == WIDTHS[0] or width < spikes.shape[1]]
+    return max(tried, key=lambda found: np.nan_to_num(found.gains.score().bits, nan=-np.inf))
+
+
+def sharpened(rates: np.ndarray, means: np.ndarray, power: float = 1.5) -> np.ndarray:
+    """Rates whose swings around their channel's mean are larger: better than themselves only if they are too flat.
+
+    Args:
+        rates: trials x bins x channels.
+        means: each channel's mean count.
+        power: of the ratio of rate and mean.
+    """
+    means = np.maximum(means, SMALLEST_RATE)
+    return means * (np.maximum(rates, SMALLEST_RATE) / means) ** power
+
+
+def condition_averages(
+    train: np.ndarray, train_conditions: np.ndarray, conditions: np.ndarray, width: float
+) -> np.ndarray:
+    """Smoothed averages of each trial's condition over the training trials; the mean of all where there are none.
+
+    Args:
+        train: counts of the training trials, NaN where not observed.
+        train_conditions, conditions: of the training trials and of those to predict.
+        width: standard deviation of the Gaussian kernel in bins.
+    """
+    lag = np.arange(train.shape[1])
+    kernel = np.exp(-0.5 * ((lag[:, None] - lag) / width) ** 2)
+    kernel /= kernel.sum(1, keepdims=True)
+    seen = ~np.isnan(train) if train.dtype.kind == "f" else np.ones(train.shape, bool)
+    counted, means = np.where(seen, train, 0).astype(np.float64), channel_means(train)
+    averages = {}
+    for condition in np.unique(conditions):
+        own = train_conditions == condition
+        # One trial's worth of the mean rate keeps an estimate of 0 from forbidding every spike.
+        total = counted[own].sum(axis=0) + MEAN_SHARE * means
+        averages[condition] = kernel @ (total / (seen[own].sum(axis=0) + MEAN_SHARE))
+    return np.stack([averages[condition] for condition in conditions])

@@ -1,0 +1,112 @@
+"""What kind of fit rates come from, in words: good, or which of four known ways a fit fails, and the flag to turn.
+
+It rests on spikes that were masked from the encoders (``metrics.held_out``): a model that copies spikes explains those
+that it reads far better than these, and one that smooths too much predicts these worse than simple averages do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lfads_tf2.metrics.held_out import Gains, Score
+
+# What is explained of spikes that were read and is not predicted, as a share of the former, above which it is copied.
+# Good fits of the suite lose up to 0.2.
+COPIED_SHARE = 0.3
+# Nats a trial below which a posterior is its prior.
+UNUSED_KL = 0.3
+# Of the whole fall of the validation reconstruction, in the last tenth of the epochs. Rates still gain long after this
+# has levelled out, so the learning rate decides too: what is left of it at the end.
+STILL_FALLING, RATE_LEFT = 0.004, 0.2
+
+ADVICE = {
+    "good": "",
+    "copies single spikes": "raise --kl_co_weight and --kl_ic_weight (1 is the bound's own), lower --co_dim, or drop "
+    "spikes from the input with --cd_rate=0.3",
+    "too flat": "let it follow more: --keep_prob=0.95, --cd_rate=0, smaller --l2_gen_scale, larger --gen_dim and "
+    "--factors_dim, or --preset=auto",
+    "ended too early": "the same command with a larger --max_epochs (or a lower --learning_rate_stop) goes on",
+    "latents unused": "lower --kl_ic_weight and --kl_co_weight, or let them rise more slowly with "
+    "--kl_increase_epochs",
+}  # fmt: skip
+
+
+class Fit(NamedTuple):
+    """How training went."""
+
+    kl: float  # nats a trial at the end, as weighted in the cost; NaN unknown
+    kl_weight: float  # ramp of the KL cost at the end
+    falling: float  # share of the whole fall of the validation reconstruction in the last tenth of the epochs
+    rate_left: float = 0.0  # learning rate at the end, as a share of that at the start
+
+
+class Verdict(NamedTuple):
+    """One word of ADVICE and the figures behind it."""
+
+    kind: str
+    figures: str
+
+    @property
+    def advice(self) -> str:
+        """What to do; empty for a good fit."""
+        return ADVICE[self.kind]
+
+    def __str__(self) -> str:
+        advice = f" To mend it: {self.advice}." if self.advice else ""
+        return f"Verdict: {self.kind}. {self.figures}.{advice}"
+
+
+def fit_of(log: Mapping[str, np.ndarray] | None, metrics: Mapping[str, np.ndarray] | None = None) -> Fit:
+    """From the columns of a fit log and of metrics.csv, where there are any."""
+    if log is None or not len(log.get("step", ())):
+        return Fit(math.nan, 1.0, 0.0)
+    recon = log["recon_valid"] if "recon_valid" in log else log["recon_train"]
+    kl = log["kl_valid"] if "kl_valid" in log else log["kl_train"]
+    tenth = max(len(recon) // 10, 1)
+    last, before = np.mean(recon[-tenth:]), np.mean(recon[-2 * tenth : -tenth] if len(recon) > 1 else recon)
+    whole = recon[0] - min(last, before)
+    falling = float((before - last) / whole) if whole > 0 else 0.0
+    rates = np.asarray((metrics or {}).get("learning_rate", ()))
+    left = float(rates[-1] / rates[0]) if len(rates) and rates[0] > 0 else 0.0
+    return Fit(float(np.mean(kl[-tenth:])), float(log["kl_weight"][-1]), falling, left)
+
+
+def judge(
+    read: float, held_out: Gains, baselines: Mapping[str, Gains], fit: Fit, ceiling: Score | None = None
+) -> Verdict:
+    """The verdict on rates.
+
+    Args:
+        read: bits a spike of the spikes that the encoders read.
+        held_out: of the spikes that were masked from them.
+        baselines: simple predictions of the same spikes, by name.
+        fit: how training went.
+        ceiling: the true rates' own score, where they are known.
+    """
+    score = held_out.score()
+    words = [f"{score} bits/spike of held-out spikes, {read:.3f} of the spikes it read"]
+    words += [f"{name} {gains.score().bits:.3f}" for name, gains in baselines.items()]
+    if ceiling is not None:
+        words.append(f"true rates {ceiling.bits:.3f}")
+    beaten = []
+    for name, gains in baselines.items():
+        lead = held_out.above(gains)
+        if lead.bits < -2 * lead.error:
+            beaten.append(name)
+    if fit.kl_weight < 1:
+        kind = "ended too early"
+    elif read - score.bits > COPIED_SHARE * abs(read) and read - score.bits > 2 * score.error:
+        kind = "copies single spikes"
+    elif fit.kl < UNUSED_KL and score.bits <= max(2 * score.error, 0.01):
+        kind = "latents unused"
+    elif fit.falling > STILL_FALLING or fit.rate_left > RATE_LEFT:
+        kind = "ended too early"
+    elif beaten:
+        kind = "too flat"
+    else:
+        kind = "good"
+    return Verdict(kind, ", ".join(words))

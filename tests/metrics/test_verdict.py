@@ -1,0 +1,68 @@
+"""The verdict on rates that are made to be good, copying, flat, collapsed or cut short, without any training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lfads_tf2.metrics import baselines, held_out
+from lfads_tf2.metrics.rates import bits_per_spike
+from lfads_tf2.metrics.verdict import ADVICE, Fit, fit_of, judge
+
+DONE = Fit(kl=8.0, kl_weight=1.0, falling=0.0, rate_left=0.0)
+
+
+def recording(seed, trials=40, bins=50, channels=15):
+    random = np.random.default_rng(seed)
+    phase = random.uniform(0, 2 * np.pi, (trials, 1, 1))
+    rates = 0.3 * np.exp(np.sin(2 * np.pi * np.arange(bins)[:, None] / 25 + phase + random.uniform(0, 6, channels)))
+    return rates, random.poisson(rates), random
+
+
+def verdict(read, unread, spikes, fit=DONE, truth=None):
+    sums, sharper, means = held_out.Gains(), held_out.Gains(), held_out.channel_means(spikes)
+    sums.add(unread, spikes, means)
+    sharper.add(baselines.sharpened(unread, means), spikes, means)
+    smoothing = baselines.best_smoothing(spikes)
+    ceiling = None if truth is None else held_out.score(truth, spikes)
+    return judge(
+        bits_per_spike(read, spikes), sums, {"best smoothing": smoothing.gains, "sharper": sharper}, fit, ceiling
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labelled(seed):
+    rates, spikes, random = recording(seed)
+    means = np.broadcast_to(held_out.channel_means(spikes), spikes.shape)
+    near = rates * np.exp(0.1 * random.normal(size=rates.shape))
+    copied = 0.6 * spikes + 0.4 * near
+    noisy = rates * np.exp(0.7 * random.normal(size=rates.shape))
+    flat = means * (rates / means) ** 0.15
+    assert verdict(near, near, spikes).kind == "good"
+    assert verdict(copied, noisy, spikes).kind == "copies single spikes"
+    assert verdict(flat, flat, spikes).kind == "too flat"
+    assert verdict(means, means, spikes, DONE._replace(kl=0.01)).kind == "latents unused"
+    for fit in (DONE._replace(kl_weight=0.4), DONE._replace(falling=0.05), DONE._replace(rate_left=0.8)):
+        assert verdict(near, near, spikes, fit).kind == "ended too early"
+
+
+def test_words():
+    rates, spikes, _ = recording(0)
+    good = str(verdict(rates, rates, spikes, truth=rates))
+    assert good.startswith("Verdict: good. ") and "best smoothing" in good and "true rates" in good
+    assert "mend" not in good
+    early = str(verdict(rates, rates, spikes, DONE._replace(kl_weight=0.1)))
+    assert "--max_epochs" in early
+    assert all("--" in advice for kind, advice in ADVICE.items() if kind != "good")
+
+
+def test_fit_from_the_logs():
+    epochs = np.arange(100)
+    log = {
+        "step": epochs, "kl_valid": np.full(100, 3.0), "kl_weight": np.minimum(epochs / 50, 1),
+        "recon_valid": 500 * np.exp(-epochs / 10.0),
+    }  # fmt: skip
+    fit = fit_of(log, {"learning_rate": np.linspace(0.01, 0.001, 100)})
+    assert fit == pytest.approx(Fit(3.0, 1.0, 0.0, 0.1), abs=1e-3)
+    assert fit_of({name: column[:20] for name, column in log.items()}).falling > 0.02
+    assert np.isnan(fit_of(None).kl) and fit_of(None).kl_weight == 1
