@@ -55,7 +55,15 @@ setup(
         "ray": ["ray>=2.40"],
         "run_manager": ["scipy>=1.13", "scikit-learn>=1.4"],
         "nwb": ["pynwb>=2.8"],
-        "io": ["pynapple>=0.7", "xarray>=2024.1", "pandas>=2.1", "scipy>=1.13"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "scipy>=1.13", "scikit-learn>=1.4"],
+        "io": ["pynapple>=0.8", "xarray>=2024.1", "pandas>=2.1", "scipy>=1.13"],
+        "docs": ["mkdocs>=1.6,<2", "mkdocstrings[python]>=0.26"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.8",
+            "scipy>=1.13",
+            "scikit-learn>=1.4",
+            "nwbinspector>=0.6",
+        ],
     },
 )

@@ -21,9 +21,9 @@ _HOMES = {
     "Session": "types",
     "Trainer": "training.trainer",
     "Trials": "types",
-    "bits_per_spike": "metrics",
+    "bits_per_spike": "metrics.rates",
     "load_results": "session_results",
-    "r2_truth": "metrics",
+    "r2_truth": "metrics.rates",
     "read_sessions": "data",
     "resolve": "data",
 }

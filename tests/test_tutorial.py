@@ -40,7 +40,7 @@ def test_scores(names):
     assert model.score(spikes) == pytest.approx(bits_per_spike(model.transform(spikes), spikes))
     hidden = spikes.astype(float)
     hidden[:, :16, :9] = np.nan
-    assert both.score(seen, spikes) == pytest.approx(bits_per_spike(both.transform(seen), hidden))
+    assert both.score(seen, target=spikes) == pytest.approx(bits_per_spike(both.transform(seen), hidden))
 
 
 def test_estimators_refuse_what_does_not_fit(names):
@@ -65,7 +65,7 @@ def test_estimators_refuse_what_does_not_fit(names):
     with pytest.raises(ValueError, match="at least their bins and channels"):
         fresh.fit(np.ones((3, 4, 2)), target=np.ones((3, 4, 1)))
     with pytest.raises(ValueError, match="spikes must be trials x 20 x 12"):
-        names["model"].transform(names["spikes"][:, :5])
+        names["model"].transform(names["spikes"][..., :5])
 
 
 def test_own_parts_are_what_the_program_takes(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 
 from lfads_tf2.data import storage
 from lfads_tf2.data.errors import DataError, by, listing
-from lfads_tf2.data.plausibility import bin_width_problems, twins, unit_warnings
+from lfads_tf2.data.plausibility import bin_width_problems, layout_warnings, twins, unit_warnings
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
 from lfads_tf2.types import ModelSpec, Session, SessionShape, Trials
 
@@ -128,7 +128,7 @@ def warnings_about(hp: HyperParameters, sessions: Sequence[Session]) -> list[str
     found = twins(sessions)
     for session in sessions:
         if hp.output_dist == "poisson":
-            found += unit_warnings(session)
+            found += unit_warnings(session) + layout_warnings(session)
         silent = np.flatnonzero(~storage.any_by_channel(session.train.target))
         if silent.size:
             found.append(

@@ -3,6 +3,9 @@ and tp correlation.
 
   lfads evaluate --data=FILE.h5 --results=model_runs_..._valid_... [--train_results=model_runs_..._train_...]
 
+bps is that of the spikes which the encoders read; held_out_bps, of spikes that were masked from them, is the score to
+compare models by (docs/quality.md).
+
 The data file is a session in any dialect. Beside the spikes it may hold, for NAME train and valid (or eval):
   NAME_behavior      trials x bins x outputs, velocities: velocity R² (needs --train_results);
                      trials x columns, first three the condition and last the produced time: tp correlation
@@ -66,8 +69,11 @@ def scores(data: Path, results: Path, train_results: Path | None) -> dict[str, f
     if session.valid is None:
         raise EvaluationError(f"{data} has no validation trials to score; store some as valid_data")
     rates, spikes, first = rates_and_spikes(results, "valid", session.valid)
+    kept = read_runs(results)[1]
+    # Inference alone can mask spikes from the encoders; it leaves their score in the file.
+    unread = {name: float(kept[name]) for name in ("held_out_bps", "held_out_bps_error") if name in kept}
     bins, channels = session.valid.data.shape[1] - first, session.valid.data.shape[2]
-    found = {"bps": bits_per_spike(rates, spikes)}
+    found = {"bps": bits_per_spike(rates, spikes)} | unread
     if channels < rates.shape[2]:
         found["co-bps"] = benchmark.co_bps(rates, spikes, channels, bins)
     if bins < rates.shape[1]:
@@ -110,7 +116,7 @@ def main(argv: list[str]) -> int:
     except (OSError, ValueError) as error:
         raise EvaluationError(str(error)) from error
     for name, value in found.items():
-        print(f"{name:8} {value:.4f}")
+        print(f"{name:18} {value:.4f}")
     if options.json:
         write_text(options.json, json.dumps(found, indent=1))
     return 0

@@ -29,6 +29,7 @@ from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.assessment import against_masked_spikes, against_truth
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
+from lfads_tf2.session_results import load_session
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints, fit_log, replicas
 from lfads_tf2.training.metrics_log import read_metrics
@@ -128,12 +129,11 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
     with tf.device(device.name), _working_in(hp) as folder:
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         resuming.say_other_data(record, fingerprints(sessions))
-        run, found, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}, {}
+        run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
         fit = fit_of(
             _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics)
         )
-        for number, session in enumerate(sessions):
-            found[session.name] = {}
+        for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)
                 if trials is None:
@@ -154,10 +154,10 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                     attributes |= scores
                 results.write_runs(path, inferred, attributes)
                 log.info("Wrote %s", path)
-                if hp.report and number < MOST_SESSIONS:
-                    found[session.name][half] = inferred
         if hp.report:
-            _report(folder, hp, sessions, found, verdicts)
+            shown = [session.name for session in sessions[:MOST_SESSIONS]]
+            inferred = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
+            _report(folder, hp, sessions, {name: one.by_half() for name, one in inferred.items()}, verdicts)
 
 
 _UNITS = {

@@ -13,6 +13,7 @@ import numpy as np
 
 from lfads_tf2.data.entries import checked_values
 from lfads_tf2.data.reading import read_session
+from lfads_tf2.program.results import read_runs
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.merging import Stretch, merge_windows, stretches
 from lfads_tf2.session_results.recording_link import RecordingLink
@@ -169,6 +170,10 @@ class SessionArrays:
         if key not in self.keys:
             raise ResultsError(f"{self.name}: the result files hold no {key!r}; they hold {', '.join(self.keys)}")
         return self.order.chosen(trials).gathered(self._stored(key))
+
+    def by_half(self) -> dict[str, dict[str, np.ndarray]]:
+        """Everything in the result files, as they have it: arrays by key, by half, trials in the half's order."""
+        return {half: read_runs(path)[0] for half, path in self.files.items()}
 
     @functools.cached_property
     def rates(self) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ class Trainer:
         show_progress: draw a progress bar.
         jit_compile: compile the training step with XLA.
         strategy: shares each batch between devices; the model must have been made in its scope.
+        callbacks: each is called after every epoch with that epoch's row of metrics.csv, a number by name.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Trainer:
         show_progress: bool = True,
         jit_compile: bool = False,
         strategy: tf.distribute.Strategy | None = None,
+        callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
     ):
         hp = model.spec.hyperparameters
         self.model, self.hp, self.save_dir, self.seed = model, hp, Path(save_dir), seed
@@ -92,7 +95,7 @@ class Trainer:
                 (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
             )
         )
-        self.show_progress, self._valid_finite = show_progress, True
+        self.show_progress, self.callbacks, self._valid_finite = show_progress, callbacks, True
         self._resume(saved)
         self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
         self._good_weights = self._snapshot()
@@ -124,6 +127,8 @@ class Trainer:
                 valid = self._validate()
                 row = self._figures(result, valid)
                 metrics_log.append(row)
+                for callback in self.callbacks:
+                    callback(dict(row))
                 self._end_epoch(result, valid, row.get(HELD_OUT), fit_log)
                 board.write(row)
                 progress.update(self.state, row)

@@ -11,7 +11,9 @@ import pytest
 
 from lfads_tf2.data import DataError, read_sessions
 from lfads_tf2.data.extras import condition_names
+from lfads_tf2.data.plausibility import layout_warnings
 from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.types import Session, Trials
 
 
 def write(path, seed=0, width=None, **keys):
@@ -93,3 +95,40 @@ def test_units(tmp_path, caplog, width, truth, said):
 )
 def test_names_of_conditions(values, names):
     assert condition_names(values).tolist() == names
+
+
+def layout(data):
+    return layout_warnings(Session("a", "a.h5", Trials(data.astype(np.uint16)), None))
+
+
+def recorded(trials=40, bins=30, channels=12, seed=0):
+    """Neurons of very different rates that follow one slow signal."""
+    random = np.random.default_rng(seed)
+    signal = np.sin(np.arange(bins) / 5 + random.uniform(0, 6, (trials, 1)))[..., None]
+    return random.poisson(random.gamma(0.7, 2.0, channels) * np.exp(0.5 * signal))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sound_layout_warns_of_nothing(seed):
+    assert layout(recorded(seed=seed)) == []
+    # Nor do neurons that are all alike, fire together, or hardly fire.
+    random = np.random.default_rng(seed)
+    assert layout(random.poisson(0.3, (40, 30, 12))) == []
+    assert layout(random.poisson(np.exp(np.sin(np.arange(30) / 4))[:, None] * np.ones((40, 1, 12)))) == []
+    assert layout(random.poisson(0.005, (40, 30, 12))) == []
+
+
+def test_swapped_axes():
+    (said,) = layout(recorded().swapaxes(1, 2))
+    assert "are bins and channels swapped?" in said
+
+
+def test_rates_spike_times_and_copies():
+    (said,) = layout(recorded() * 40)
+    assert "are they rates in spikes/s?" in said
+    times = np.sort(np.random.default_rng(0).integers(0, 900, (20, 8, 4)), axis=1)
+    assert any("are they spike times?" in said for said in layout(times))
+    twice = recorded()
+    twice[..., 7] = twice[..., 2] = recorded(seed=3)[..., 1] + 1
+    (said,) = layout(twice)
+    assert "identical counts (counted from 0): 2 = 7;" in said

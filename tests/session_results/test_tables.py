@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import h5py
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from lfads_tf2.session_results import ResultsError, labelled, load_results
 from lfads_tf2.session_results.benchmark_files import to_benchmark
@@ -146,6 +148,20 @@ def test_benchmark_refusals(tmp_path, aligned):
     with pytest.raises(ResultsError, match="5 of 9 trials were not inferred"):
         to_benchmark(one, tmp_path / "submission.h5", "mc_maze")
     assert not (tmp_path / "submission.h5").exists()
+
+
+def test_the_page_on_results(tmp_path, monkeypatch):
+    for library in ("xarray", "pandas", "pynapple"):
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    session = write_session(tmp_path / "data", STARTS, VALID)
+    write_results(tmp_path / "data" / "lfads_output", session)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(compile(code, "docs/results.md", "exec"), names)
+    assert names["by_condition"].sizes == {"condition": 3, "time_ms": 20, "unit": 4}
+    assert names["frame"].shape == (240, 4) and len(names["table"]) == 240
 
 
 def test_libraries_that_are_missing(aligned):

@@ -1,0 +1,283 @@
+"""The shortest way from arrays to rates: ``fit``, ``transform`` and ``score``, in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from lfads_tf2.data import check_against
+from lfads_tf2.data.fingerprint import fingerprints
+from lfads_tf2.errors import LFADSError
+from lfads_tf2.estimator.arrays import Arrays, refuse_target_as_y
+from lfads_tf2.estimator.parameters import OWN_PARAMETERS, Parameters
+from lfads_tf2.inference import Inference, crop_channels
+from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.model.lfads import LFADS
+from lfads_tf2.model.names import original_names
+from lfads_tf2.program import devices, resuming, saved_models
+from lfads_tf2.program import model_files as model_io
+from lfads_tf2.program.model_building import model_spec, new_model
+from lfads_tf2.program.run_lock import run_lock
+from lfads_tf2.session_results.merging import merge_windows
+from lfads_tf2.settings import run_folder
+from lfads_tf2.settings.combination import refuse_other_architecture
+from lfads_tf2.settings.run_folder import RunRecord
+from lfads_tf2.training import checkpoints
+from lfads_tf2.training.trainer import Trainer
+from lfads_tf2.types import ModelSpec, Session, Trials
+
+
+class NotFitted(LFADSError, RuntimeError):
+    """Something was asked of an estimator that only a fitted one knows."""
+
+
+class Estimator(Parameters):
+    """LFADS on one recording session, in the manner of scikit-learn: it can be cloned, put into a ``Pipeline``,
+    searched by ``GridSearchCV``, pickled and copied.
+
+    Arrays of spikes are trials x bins x channels; with ``window``, also bins x channels of a continuous recording,
+    which is cut into overlapping windows, and whose rates come back merged, bins x channels.
+
+    Args:
+        save_dir: folder for checkpoints and logs; None: a temporary one. Training goes on from what is there.
+        num_samples: posterior samples that ``transform`` averages for each trial.
+        seed: of every random draw.
+        window: bins of each window of a continuous recording; None: only trials are taken.
+        overlap: bins that neighbouring windows share.
+        verbose: draw a progress bar.
+        callbacks: each is called after every epoch with a dictionary of numbers, the row of ``metrics.csv``.
+        settings: any hyperparameters, by name (see docs/hyperparameters.md).
+
+    Raises:
+        SettingsError: a value is out of range, or values contradict each other.
+        TypeError: a setting has an unknown name.
+    """
+
+    model: LFADS | None = None
+    step = 0
+    _temporary: tempfile.TemporaryDirectory | None = None
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self.model is not None
+
+    def __getstate__(self) -> dict[str, object]:
+        state = {name: getattr(self, name) for name in (*OWN_PARAMETERS, "settings")}
+        if self.model is not None:
+            state |= {"fitted": (self.model.spec, _weights(self.model), self.step)}
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        fitted = state.pop("fitted", None)
+        self.__init__(**state.pop("settings"), **state)
+        if fitted is not None:
+            spec, weights, step = fitted
+            self._with(self._built(spec, weights), step)
+
+    def _with(self, model: LFADS, step: int) -> Estimator:
+        # Inference by bins and seed; kept, so that later calls need no tracing.
+        self.model, self.step, self._inferences = model, step, {}
+        return self
+
+    # Files
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes what was fitted into a folder, from which ``load`` and ``lfads`` commands can take it.
+
+        Raises:
+            RuntimeError: nothing has been fitted yet.
+            RunError: the folder holds another model.
+        """
+        model, folder = self._fitted(), Path(folder)
+        record = run_folder.read(folder)
+        if record is not None:
+            refuse_other_architecture(dataclasses.asdict(model.spec.hyperparameters), record)
+        saved_models.save(folder, model, self.step, self._facts())
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, **changed) -> Estimator:
+        """A fitted estimator from a folder that ``save`` wrote, or that was the ``save_dir`` of a ``fit``.
+
+        Args:
+            changed: arguments to be other than when it was saved, such as ``num_samples``.
+
+        Raises:
+            RunError: the folder holds no whole saved estimator.
+        """
+        found = saved_models.read(Path(folder))
+        estimator = cls(**(found.facts | changed))
+        model = estimator._built(found.spec)
+        found.set_weights(model)
+        return estimator._with(model, found.step)
+
+    # Fitting and inferring
+
+    def fit(self, spikes, y=None, *, target=None, valid=None, valid_target=None) -> Estimator:
+        """Trains on spike counts, and keeps the weights of the lowest validation cost.
+
+        Args:
+            spikes: trials x bins x channels whole numbers (with other observation models, values); with ``window``
+                also bins x channels. With the augmentation ``selective_backprop`` NaN are entries that were not
+                observed, and a list of trials of unequal length is filled up with them. Or a ``recordings.Cut``, with
+                its halves and held-out units.
+            y: ignored; pipelines pass what comes after this step.
+            target: what is reconstructed where it has more channels or bins than ``spikes``, which come first in it;
+                None: the spikes themselves.
+            valid, valid_target: validation trials of the same kind; None: every fifth of the trials, or of 25 pieces
+                of a continuous recording.
+
+        Raises:
+            ValueError: the arrays do not fit each other or the observation model.
+            SettingsError, RunError: ``save_dir`` holds a model of other sizes, or of other data.
+        """
+        refuse_target_as_y(spikes, y, target)
+        if valid is None:
+            train, valid_trials = self._arrays.halves(spikes, target)
+        else:
+            train, valid_trials = self._trials(spikes, target), self._trials(valid, valid_target)
+        session = Session("session", "the arrays", train, valid_trials)
+        found = check_against(self.hyperparameters, [session])
+        if found:
+            raise ValueError("\n".join(found))
+        if self.save_dir is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="lfads_")
+        folder = Path(self.save_dir or self._temporary.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        hp, data = self.hyperparameters, fingerprints([session])
+        record = None if hp.resume == "never" else run_folder.read(folder)
+        if record is not None:
+            refuse_other_architecture(dataclasses.asdict(hp), record)
+        spec, device = model_spec(hp, [session], record), devices.configure(hp)
+        with run_lock(folder, "Estimator.fit"), tf.device(device.name):
+            resuming.prepare(folder, spec.hyperparameters, record, data)
+            model = new_model(spec, [session], self.seed, device.native)
+            trainer = Trainer(
+                model, [session], folder, self.seed, self.verbose, device.xla, callbacks=self.callbacks
+            )  # fmt: skip
+            RunRecord.of(spec, data).write(folder, trainer.step)
+            trainer.train()
+            step = model_io.load_checkpoint(model, checkpoints.for_inference(folder, "")).step
+            saved_models.save(folder, model, step, self._facts())
+        return self._with(model, step)
+
+    def infer(self, spikes, target=None) -> dict[str, np.ndarray]:
+        """Everything that is inferred for trials: rates (``output_dist_params``), ``factors``, ``gen_states``,
+        ``controller_outputs``, ``post_g0_mean`` and so on, trial-major, under the names of the result files.
+
+        Of a continuous recording, what has bins is merged, bins first; the rest has a row for each window.
+
+        Args:
+            spikes, target: as ``fit`` takes them; the target only counts for the costs. Trials may have other bins than
+                in ``fit`` where there is no target.
+
+        Raises:
+            RuntimeError: nothing has been fitted yet.
+            ValueError: the trials are not of the model's channels.
+        """
+        model = self._fitted()
+        trials, offsets = self._arrays.trials(spikes, target)
+        inference = self._inference(trials)
+        spec = inference.model.spec
+        if spec.separate_target and trials.recon is None:
+            # Its entries are not there to be scored.
+            shape = (len(trials.data), spec.first_bin + spec.num_steps, spec.sessions[0].num_channels)
+            trials = trials._replace(recon=np.zeros(shape, np.float32))
+        results = inference.posterior_average(0, trials, self.num_samples)
+        channels, reported = spec.sessions[0].num_channels, model.observation.num_reported
+        results["output_dist_params"] = crop_channels(results["output_dist_params"], channels, reported)
+        if offsets is None:
+            return results
+        bins, length = spec.first_bin + spec.num_steps, np.shape(spikes)[0]
+        return {
+            name: merge_windows(values, offsets + spec.first_bin, max(length, offsets[-1] + bins))
+            if values.ndim == 3 else values
+            for name, values in results.items()
+        }  # fmt: skip
+
+    def transform(self, spikes) -> np.ndarray:
+        """Rates of trials, trials x bins x channels of the target, in expected spikes a bin. See ``infer``.
+
+        Of a continuous recording, bins x channels. Of a list of trials, a list.
+        """
+        rates = self.infer(spikes)["output_dist_params"][..., : self._fitted().spec.sessions[0].num_channels]
+        if isinstance(spikes, list | tuple) and len({len(trial) for trial in spikes}) > 1:
+            return [found[: len(trial)] for found, trial in zip(rates, spikes, strict=True)]
+        return rates
+
+    def fit_transform(self, spikes, y=None, *, target=None) -> np.ndarray:
+        """``fit``, then ``transform`` of the same trials."""
+        return self.fit(spikes, y, target=target).transform(spikes)
+
+    def score(self, spikes, y=None, *, target=None) -> float:
+        """Bits a spike of the target's entries that the encoders do not see, or, where they see all, of all entries.
+
+        Args:
+            spikes, y, target: as ``fit`` takes them.
+
+        Raises:
+            ValueError: the model is not one of spike counts.
+        """
+        if self.hyperparameters.output_dist != "poisson":
+            raise ValueError(f"bits a spike need counts; output_dist={self.hyperparameters.output_dist} has none")
+        refuse_target_as_y(spikes, y, target)
+        trials, offsets = self._arrays.trials(spikes, target)
+        rates, first = self.infer(spikes)["output_dist_params"], self.hyperparameters.ic_enc_seq_len
+        if offsets is None:
+            truth, seen = (
+                np.array(trials.target, np.float64)[:, first:],
+                (trials.data.shape[1] - first, *trials.data.shape[2:]),
+            )
+        else:
+            rates, truth = rates[None], np.array(spikes if target is None else target, np.float64)[None]
+            truth[np.isnan(rates).all(axis=2)] = np.nan
+            rates, seen = np.nan_to_num(rates), (truth.shape[1], trials.data.shape[2])
+        if truth.shape[1:] != seen:
+            truth[:, : seen[0], : seen[1]] = np.nan
+        return metrics.bits_per_spike(rates, truth)
+
+    def _fitted(self) -> LFADS:
+        if self.model is None:
+            raise NotFitted("this estimator has not been fitted; call fit(spikes) first")
+        return self.model
+
+    def _built(self, spec: ModelSpec, weights: dict[str, np.ndarray] | None = None) -> LFADS:
+        device = devices.configure(self.hyperparameters)
+        with tf.device(device.name):
+            model = saved_models.built(spec, device.native)
+        for name, weight in original_names(model).items() if weights else ():
+            weight.assign(weights[name])
+        return model
+
+    def _inference(self, trials: Trials) -> Inference:
+        """What infers trials of so many bins."""
+        spec, (bins, channels) = self.model.spec, trials.data.shape[1:]
+        wanted = (spec.data_steps, spec.sessions[0].encoded_channels)
+        if channels != wanted[1] or (bins != wanted[0] and spec.separate_target) or bins <= spec.first_bin:
+            raise ValueError(f"spikes must be trials x {wanted[0]} x {wanted[1]}, as in fit, got {trials.data.shape}")
+        key = (bins, self.seed)
+        if key not in self._inferences:
+            model = self.model
+            if bins != wanted[0]:
+                sizes = dataclasses.replace(spec, num_steps=bins - spec.first_bin, encoded_steps=None)
+                model = self._built(sizes, _weights(model))
+            self._inferences[key] = Inference(model, self.seed, self.step)
+        return self._inferences[key]
+
+    def _facts(self) -> dict[str, object]:
+        """What ``load`` makes the estimator again from."""
+        return {n: getattr(self, n) for n in OWN_PARAMETERS if n not in ("callbacks", "save_dir")} | self.settings
+
+    def _trials(self, spikes, target) -> Trials:
+        return self._arrays.trials(spikes, target)[0]
+
+    @property
+    def _arrays(self) -> Arrays:
+        return Arrays(self.hyperparameters, self.window, self.overlap)
+
+
+def _weights(model: LFADS) -> dict[str, np.ndarray]:
+    return {name: weight.numpy() for name, weight in original_names(model).items()}
