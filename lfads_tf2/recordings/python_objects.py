@@ -10,8 +10,9 @@ import numpy as np
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table, counts_by_time, unit_table
 
 KNOWN = (
-    "a dict of spike times by unit, a pynapple TsGroup or TsdFrame of counts, neo SpikeTrains, a SpikeInterface sorting, a pandas DataFrame "
-    "or xarray DataArray of counts (time x units), an array with axes=..., or a list of trials' counts (time x units)"
+    "a dict of spike times by unit, a pynapple TsGroup or TsdFrame of counts, neo SpikeTrains, a SpikeInterface sorting, "
+    "a pandas DataFrame or xarray DataArray of counts (time x units), an array with axes=..., or a list of trials' counts "
+    "(time x units)"
 )
 
 
@@ -59,13 +60,13 @@ def _over_time(frame: Any, bin_ms: float | None) -> RecordingData:
     """A pynapple TsdFrame of counts, whose times are the bins' centres."""
     times = np.asarray(frame.t, np.float64)
     steps = np.diff(times)
-    bin_s = _seconds(
-        bin_ms if bin_ms is not None or not len(steps) else 1000.0 * float(np.median(steps)), "the TsdFrame"
-    )
+    if bin_ms is None and len(steps):
+        bin_ms = 1000.0 * float(np.median(steps))
+    bin_s = _seconds(bin_ms, "the TsdFrame")
     if len(steps) and not np.allclose(steps, bin_s, rtol=1e-3, atol=0):
         raise RecordingError(
-            f"the TsdFrame: its times rise in steps from {steps.min():g} to {steps.max():g} s; bins of one width without "
-            "gaps are needed: restrict it to one interval"
+            f"the TsdFrame: its times rise in steps from {steps.min():g} to {steps.max():g} s; bins of one width "
+            "without gaps are needed: restrict it to one interval"
         )
     counts = counts_by_time(frame.values, "time,units", ("time", "units"), "the TsdFrame")
     start = float(times[0]) - bin_s / 2
