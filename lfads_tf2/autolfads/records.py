@@ -165,8 +165,9 @@ class Records:
         path = self.states / name
         try:
             content = path.read_bytes()
-            # Models are NPZ files, in which every array has a checksum.
-            wrong = zipfile.ZipFile(io.BytesIO(content)).testzip() if content.startswith(b"PK") else None
+            # Models are NPZ files, in which every array has a checksum; damage may be at either end.
+            is_npz = b"PK" in (content[:2], content[-22:-20])
+            wrong = zipfile.ZipFile(io.BytesIO(content)).testzip() if is_npz else None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DamagedRecord(f"--resume: {path} cannot be read ({error}); {AGAIN}") from error
         if wrong:

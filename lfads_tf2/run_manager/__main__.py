@@ -44,6 +44,7 @@ def main(argv: list[str]) -> int:
     run.add_argument("--retries", type=at_least(0), default=0, help="how often a failed run is started again")
     run.add_argument("--rerun", action="store_true", help="forget what is done")
     run.add_argument("--program", type=a_path, help="path of a script in place of the installed program")
+    run.add_argument("--allow_own_parts", action="store_true", help="load classes (module:Class) that the runs name")
     arguments = vars(parser.parse_args(argv))
     folders = find_run_folders(arguments.pop("folder"))
     if arguments.pop("what") == "status":

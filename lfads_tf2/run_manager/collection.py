@@ -175,10 +175,13 @@ class RunCollection:
         return scripts.write_tensorboard_script(self)
 
     def run(self, **options: Any) -> list[Any]:
-        """Trains and reads out all runs that are not done; see :func:`lfads_tf2.run_manager.queue.runs.run_folders`."""
+        """Trains and reads out all runs that are not done; see :func:`lfads_tf2.run_manager.queue.runs.run_folders`.
+
+        Classes of yours that the parameters name are loaded: they are this program's own.
+        """
         from lfads_tf2.run_manager.queue.runs import run_folders
 
-        return run_folders([run.path for run in self.runs.ravel()], **options)
+        return run_folders([run.path for run in self.runs.ravel()], **({"allow_own_parts": True} | options))
 
     def load_posterior_means(self, **options: Any) -> None:
         """Reads all runs' posterior means into memory."""

@@ -69,6 +69,12 @@ def with_defaults(own: type, base: type) -> type:
 FLAGS = ("output_dist", "co_prior", "augmentations")
 
 
+def names_a_class(flag: str) -> bool:
+    """Whether a flag of a command line, ``--name=value``, asks for a user's class (or may, as files of flags do)."""
+    name, _, value = flag.lstrip("-").partition("=")
+    return name in ("flagfile", "config") or (name.removeprefix("c_") in FLAGS and is_plugin(value))
+
+
 def remembered_parts(given: dict[str, Any], record: RunRecord) -> list[str]:
     """Classes that a run folder names and this command neither names nor allows, one problem each.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import math
 from collections import deque
@@ -11,7 +13,7 @@ import pytest
 
 from lfads_tf2.autolfads.generations import next_boundary
 from lfads_tf2.autolfads.population import MOST_AHEAD, Population, SearchFailed
-from lfads_tf2.autolfads.records import Records, lineage, read_fit_log
+from lfads_tf2.autolfads.records import DamagedRecord, Records, lineage, read_fit_log
 
 from .toy import Killed, ToyExecutor, rows_of, search_of
 
@@ -255,6 +257,83 @@ def test_another_search_is_not_resumed(tmp_path):
     (tmp_path / "population" / "population.json").write_text("{")
     with pytest.raises(SearchFailed, match="cannot be read"):
         run(tmp_path)
+
+
+def changed(folder, change):
+    """The state's file after a change that its checksum does not know."""
+    path = folder / "population" / "population.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_other_settings_and_other_data_are_not_resumed(tmp_path):
+    def search(**settings):
+        return dataclasses.replace(search_of(max_epochs=20), **settings)
+
+    def population(found, data):
+        return Population(found, ToyExecutor(), Records(tmp_path), 3, data=data)
+
+    data = {"a": {"train": [5, 9, 7], "valid": None, "bin_width_ms": None, "hash": "x"}}
+    assert population(search(), data).run() == "max_epochs"
+    hp = search().hyperparameters
+    for name, value in (("batch_size", 7), ("seed", 4), ("gen_dim", 8), ("kl_increase_steps", 1)):
+        with pytest.raises(SearchFailed, match=rf"--resume: {name} is {value}, but the search in .* has"):
+            population(search(hyperparameters=dataclasses.replace(hp, **{name: value})), data)
+    with pytest.raises(SearchFailed, match=r"pbt\.smoothing is 0\.5, but"):
+        population(search(options=dataclasses.replace(search().options, smoothing=0.5)), data)
+    other = {"a": data["a"] | {"hash": "y", "train": [6, 9, 7]}}
+    with pytest.raises(SearchFailed, match=r"not those of the search in .*: session a: train 5 x 9 x 7 then, 6 x"):
+        population(search(), other)
+    for name, value in (("device", "cpu:0"), ("num_threads", 1), ("seed", 3), ("keep_prob", 0.5)):
+        population(search(hyperparameters=dataclasses.replace(hp, **{name: value})), data)
+
+
+@pytest.mark.parametrize("change", [
+    lambda state: state.update(epoch=15), lambda state: state["members"][0]["values"].update(kl_ic_weight=1.0),
+    lambda state: state["history"][0]["scores"].reverse(), lambda state: state.pop("not_finite"),
+])  # fmt: skip
+def test_a_damaged_state_is_refused(tmp_path, change):
+    run(tmp_path, max_epochs=20)
+    changed(tmp_path, change)
+    with pytest.raises(SearchFailed, match="was damaged after it was written; start again"):
+        run(tmp_path, max_epochs=20)
+
+
+@pytest.mark.parametrize("ending", ["json", "npz"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", bytes(range(256)), None])
+def test_a_damaged_result_is_trained_again(tmp_path, ending, damage, caplog):
+    """A kill leaves results of an unfinished generation; the search ends as if it had never been killed."""
+    whole, _ = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "parts", ToyExecutor(kill_after=3))
+    path = tmp_path / "parts" / "population" / "generation_0000" / f"worker_001.{ending}"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content if damage is None else damage)
+    executor = ToyExecutor()
+    again, _ = run(tmp_path / "parts", executor)
+    assert "worker 1 trains generation 0 again" in caplog.text
+    assert again.history == whole.history and executor.finished == 6 * 8 - 2
+
+
+def test_a_damaged_model_is_refused(tmp_path):
+    stream = io.BytesIO()
+    np.savez(stream, weights_000=np.arange(100.0))
+    records = Records(tmp_path)
+    records.write_result(0, 0, [], stream.getvalue())
+    assert records.model_state("generation_0000/worker_000.npz") == stream.getvalue()
+    for place in range(0, len(stream.getvalue()), 97):
+        content = bytearray(stream.getvalue())
+        content[place] ^= 1
+        (tmp_path / "population" / "generation_0000" / "worker_000.npz").write_bytes(content)
+        try:
+            read = records.model_state("generation_0000/worker_000.npz")
+        except DamagedRecord as error:
+            assert "worker_000.npz" in str(error)
+        else:
+            with np.load(io.BytesIO(read)) as file:
+                np.testing.assert_array_equal(file["weights_000"], np.arange(100.0))
 
 
 def test_best_of_an_unfinished_first_generation(tmp_path):

@@ -165,3 +165,29 @@ def test_nothing_of_a_session_is_lost_in_the_record(trained):
     with pytest.raises(RunError, match=r"bin width ms none then, 5\.0 now"):
         command(trained, max_epochs=3)
     assert HyperParameters(**record.hyperparameters).resume == "auto"
+
+
+def test_what_is_left_of_a_run_is_not_written_over(trained):
+    output = trained / "lfads_output"
+    for path in [*output.glob("*ckpt-*"), *output.glob("checkpoint*")]:
+        path.unlink()
+    before = files(output)
+    with pytest.raises(RunError, match=r"holds the log of a training .* but none of its checkpoints.*--resume=never"):
+        command(trained, max_epochs=3)
+    assert files(output) == before
+    # A training that was killed in its first epoch has lost nothing.
+    for text in ("", "epoch,0, step,3, total,1.00\n", "epoch,0, st"):
+        (output / "fitlog.csv").write_text(text)
+        hp, record = combine({"data_dir": str(trained)})
+        assert not resuming.prepare(output, hp, record, {})
+
+
+def test_litter_of_killed_commands_goes(trained):
+    output = trained / "lfads_output"
+    (output / "lfads_vae.ckpt-9_temp").mkdir()
+    for name in (".fitlog.csv.1.ab.tmp", "lfads_vae.ckpt-9_temp/part-00000", "lfads_vae.ckpt-9.index.tempstate1"):
+        (output / name).write_text("x")
+    before = set(files(output)) - {".fitlog.csv.1.ab.tmp", "lfads_vae.ckpt-9.index.tempstate1"}
+    hp, record = combine({"data_dir": str(trained)})
+    assert resuming.prepare(output, hp, record, record.data)
+    assert set(files(output)) == before and not (output / "lfads_vae.ckpt-9_temp").exists()

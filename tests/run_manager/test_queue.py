@@ -216,3 +216,16 @@ def test_an_odd_run_fails_alone(six, file, content):
 def test_a_damaged_status_is_started_anew(six, content):
     (six[0] / "lfads.status.json").write_text(content)
     assert states(run_folders(six[:1], backend="local", program=FAKE, show=False)) == ["done"]
+
+
+def test_code_that_a_folder_names_is_not_run(six):
+    for folder, flag in zip(six, ("--output_dist=evil:Dist", "--c_co_prior=evil:Prior", "--flagfile=x"), strict=False):
+        content = json.loads((folder / "commands.json").read_text())
+        content["stages"]["train"].append(flag)
+        (folder / "commands.json").write_text(json.dumps(content))
+    outcomes = run_folders(six[:4], backend="local", program=FAKE, show=False)
+    assert states(outcomes) == ["failed"] * 3 + ["done"]
+    assert all("names code of its own" in outcome.message for outcome in outcomes[:3])
+    assert not any((folder / "calls.txt").exists() for folder in six[:3])
+    outcomes = run_folders(six[:1], backend="local", program=FAKE, show=False, allow_own_parts=True)
+    assert states(outcomes) == ["done"]

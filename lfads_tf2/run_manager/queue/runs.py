@@ -54,6 +54,7 @@ def run_folders(
     rerun: bool = False,
     program: str | Path | None = None,
     show: bool = True,
+    allow_own_parts: bool = False,
 ) -> list[Outcome]:
     """Runs everything that is not done, and returns how each run ended, in the order of ``folders``.
 
@@ -71,6 +72,7 @@ def run_folders(
         rerun: forget what is done and run everything again; training goes on from its checkpoints.
         program: path of a script in place of the installed program.
         show: print the table of runs while they go.
+        allow_own_parts: load classes (module:Class) that the folders name; otherwise such runs fail.
 
     Raises:
         QueueError: no such backend, or Ray is wanted and not installed.
@@ -90,7 +92,7 @@ def run_folders(
     waiting = [folder for folder in folders if not stages.is_done(folder)]
     table = ProgressTable(folders, show)
     found: dict[Path, Outcome] = {folder: Outcome(folder.name, DONE) for folder in folders if folder not in waiting}
-    options = _options(program, gpus, cpus, max_parallel)
+    options = _options(program, gpus, cpus, max_parallel)._replace(allow_own_parts=allow_own_parts)
     if waiting and (has_ray if backend == "auto" else backend == "ray"):
         from lfads_tf2.run_manager.queue.ray_runs import run_on_ray
 

@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lfads_tf2.errors import LFADSError
+from lfads_tf2.errors import LFADSError, RunError
 from lfads_tf2.files import write_text
 from lfads_tf2.run_manager.queue import commands
+from lfads_tf2.settings.plugins import names_a_class
 
 STATUS_FILE, DONE_FILE, LOCK_FILE = "lfads.status.json", "lfads.done", "lfads.lock"
 LAST_LINES = 10
@@ -42,6 +43,7 @@ class StageOptions(NamedTuple):
     python: str
     extra_flags: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    allow_own_parts: bool = False  # load classes (module:Class) that a run's folder names
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -108,6 +110,8 @@ def _run_stages(folder: Path, options: StageOptions, stop: threading.Event | Non
             return Outcome(folder.name, DONE)
         status = {"state": RUNNING, "finished_stages": _finished(folder), "pid": os.getpid(), "started": time.time()}
         left = stages_left(folder)
+        if not options.allow_own_parts:
+            _refuse_own_parts(left)
         (folder / DONE_FILE).unlink(missing_ok=True)
         outcome = Outcome(folder.name, DONE)
         try:
@@ -133,6 +137,16 @@ def _run_stages(folder: Path, options: StageOptions, stop: threading.Event | Non
         if outcome.state == DONE:
             write_text(folder / DONE_FILE, time.strftime("%Y-%m-%d %H:%M:%S\n"))
         return outcome
+
+
+def _refuse_own_parts(left: dict[str, list[str]]) -> None:
+    """Raises RunError where a folder, which may be somebody else's, names code to be loaded."""
+    named = {flag for flags in left.values() for flag in flags if names_a_class(flag)}
+    if named:
+        raise RunError(
+            f"{commands.COMMANDS_FILE} names code of its own, {', '.join(sorted(named))}, which is loaded only if you "
+            "allow it: --allow_own_parts (allow_own_parts=True); do so only if you trust where the folder comes from"
+        )
 
 
 def _finished(folder: Path) -> dict[str, list[str]]:
