@@ -40,7 +40,7 @@ def test_parameters():
         with pytest.raises((SettingsError, TypeError, ValueError)):
             one.set_params(seed=5, **wrong)
         assert one.get_params() == params | {"gen_dim": 9, "num_samples": 8}, "nothing is changed"
-    assert repr(Estimator(gen_dim=6, seed=2)) == "Estimator(seed=2, gen_dim=6)"
+    assert repr(Estimator(gen_dim=6, seed=2, keep_prob=0.95)) == "Estimator(gen_dim=6, seed=2)"
     assert eval(repr(one)).get_params() == one.get_params()
 
 

@@ -287,6 +287,9 @@ class Estimator(Parameters):
         """What ``load`` makes the estimator again from."""
         return {n: getattr(self, n) for n in OWN_PARAMETERS if n not in ("callbacks", "save_dir")} | self.settings
 
+    def _checked(self, name: str, array) -> np.ndarray | None:
+        return self._arrays.checked(name, array)
+
     def _trials(self, spikes, target) -> Trials:
         return self._arrays.trials(spikes, target)[0]
 

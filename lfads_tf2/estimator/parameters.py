@@ -73,7 +73,8 @@ class Parameters:
 
     def __repr__(self) -> str:
         defaults = {name: parameter.default for name, parameter in inspect.signature(type(self)).parameters.items()}
-        given = {n: getattr(self, n) for n in OWN_PARAMETERS if getattr(self, n) != defaults[n]} | self.settings
+        defaults |= {name: field.default for name, field in declared().items()} | {"seed": defaults["seed"]}
+        given = {name: value for name, value in self.get_params().items() if value != defaults[name]}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def __sklearn_tags__(self):

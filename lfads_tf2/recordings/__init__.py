@@ -60,4 +60,4 @@ class Recording(RecordingData):
         Raises:
             RecordingError: an option does not fit the recording, or nothing is left.
         """
-        return cut(self, CutOptions(**options))
+        return cut(self, CutOptions.of(options))

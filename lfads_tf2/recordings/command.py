@@ -7,7 +7,7 @@ import argparse
 from lfads_tf2.recordings.cutting import cut
 from lfads_tf2.recordings.halves import KINDS
 from lfads_tf2.recordings.reading import read
-from lfads_tf2.recordings.trials import UNOBSERVED, CutOptions
+from lfads_tf2.recordings.trials import BEHAVIOR, LENGTHS, UNOBSERVED, CutOptions
 from lfads_tf2.settings.arguments import Arguments, a_path
 
 EXAMPLES = """
@@ -34,9 +34,7 @@ def parser() -> Arguments:
     group.add_argument("--where", default="", help="which rows of it, such as \"result == 'R'\"")
     group.add_argument("--align", default="", metavar="COLUMN", help="column of times (default start_time)")
     group.add_argument("--window", type=float, nargs=2, metavar=("FROM", "TO"), help="ms around that time")
-    group.add_argument(
-        "--lengths", default="", choices=("pad", "cut", "leave"), help="whole trials that differ in length"
-    )
+    group.add_argument("--lengths", default="", choices=LENGTHS, help="whole trials that differ in length")
     group.add_argument("--condition", default="", metavar="COLUMN", help="column of conditions")
     group.add_argument("--chop", type=float, metavar="MS", help="windows over the whole recording instead of trials")
     group.add_argument("--overlap", type=float, default=0.0, metavar="MS", help="of neighbouring windows of --chop")
@@ -53,7 +51,7 @@ def parser() -> Arguments:
     group = top.add_argument_group("behaviour")
     group.add_argument("--behavior", nargs="+", default=(), metavar="NAME", help="time series to keep with the trials")
     group.add_argument("--lag", type=float, default=0.0, metavar="MS", help="take behaviour so much later")
-    group.add_argument("--behavior-how", default="interpolate", choices=("interpolate", "mean"))
+    group.add_argument("--behavior-how", default="interpolate", choices=BEHAVIOR)
     group = top.add_argument_group("training and validation")
     group.add_argument("--halves", default="auto", choices=KINDS, help="how trials are divided")
     group.add_argument(

@@ -10,8 +10,9 @@ import numpy as np
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table, counts_by_time, unit_table
 
 KNOWN = (
-    "a dict of spike times by unit, a pynapple TsGroup, neo SpikeTrains, a SpikeInterface sorting, a pandas DataFrame "
-    "or xarray DataArray of counts (time x units), an array with axes=..., or a list of trials' counts (time x units)"
+    "a dict of spike times by unit, a pynapple TsGroup or TsdFrame of counts, neo SpikeTrains, a SpikeInterface "
+    "sorting, a pandas DataFrame or xarray DataArray of counts (time x units), an array with axes=..., or a list of "
+    "trials' counts (time x units)"
 )
 
 
@@ -32,6 +33,8 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
         return RecordingData(
             Table(columns, np.array(ids)), [np.asarray(value[unit].t) for unit in ids], observed=observed
         )
+    if kind == "pynapple" and np.ndim(getattr(value, "values", None)) == 2:
+        return _over_time(value, bin_ms)
     if kind == "xarray" and hasattr(value, "dims"):
         return _labelled(np.asarray(value), [str(d) for d in value.dims], value, bin_ms, axes)
     if kind == "pandas" and hasattr(value, "columns"):
@@ -51,6 +54,23 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
         make = continuous if value.ndim == 2 else cut_already
         return make(value, axes, bin_ms, "the array")
     raise RecordingError(f"a {type(value).__name__} is no recording; give {KNOWN}")
+
+
+def _over_time(frame: Any, bin_ms: float | None) -> RecordingData:
+    """A pynapple TsdFrame of counts, whose times are the bins' centres."""
+    times = np.asarray(frame.t, np.float64)
+    steps = np.diff(times)
+    if bin_ms is None and len(steps):
+        bin_ms = 1000.0 * float(np.median(steps))
+    bin_s = _seconds(bin_ms, "the TsdFrame")
+    if len(steps) and not np.allclose(steps, bin_s, rtol=1e-3, atol=0):
+        raise RecordingError(
+            f"the TsdFrame: its times rise in steps from {steps.min():g} to {steps.max():g} s; bins of one width "
+            "without gaps are needed: restrict it to one interval"
+        )
+    counts = counts_by_time(frame.values, "time,units", ("time", "units"), "the TsdFrame")
+    start = float(times[0]) - bin_s / 2
+    return RecordingData(unit_table(list(frame.columns)), counts=counts, bin_s=bin_s, start_s=start)
 
 
 def is_neo(value: Any) -> bool:

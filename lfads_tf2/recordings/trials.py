@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from lfads_tf2.recordings.halves import TRAIN, VALID
+from lfads_tf2.errors import did_you_mean
+from lfads_tf2.recordings.halves import KINDS, TRAIN, VALID
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
 from lfads_tf2.recordings.unit_selection import Dropped
 from lfads_tf2.recordings.windows import Windows
 
 UNOBSERVED = ("nan", "drop-unit", "drop-trial")
+LENGTHS = ("pad", "cut", "leave")
+BEHAVIOR = ("interpolate", "mean")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +46,32 @@ class CutOptions:
     seed: int = 0
     unobserved: str = "nan"
 
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> CutOptions:
+        """Options by name. Raises RecordingError for a name that is none."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in given:
+            if name not in known:
+                raise RecordingError(f"there is no option {name!r}{did_you_mean(name, known)}; {', '.join(known)} are")
+        return cls(**given)
+
     def check(self) -> None:
         """Raises RecordingError for values out of range."""
         problems = [
             (not 0 < self.bin_ms < math.inf, f"--bin-ms must be above 0, got {self.bin_ms}"),
             (not 0 < self.valid_share < 1, f"--valid-share must be between 0 and 1, got {self.valid_share}"),
-            (self.unobserved not in UNOBSERVED, f"--unobserved must be one of {', '.join(UNOBSERVED)}"),
+            (not 0 <= self.overlap < math.inf, f"--overlap must be 0 or above, got {self.overlap}"),
+            (not math.isfinite(self.lag), f"--lag must be a number, got {self.lag}"),
+            (self.seed < 0, f"--seed must be 0 or above, got {self.seed}"),
+            *(
+                (value not in words, f"{flag} must be one of {', '.join(words)}, got {value!r}")
+                for flag, value, words in (
+                    ("--unobserved", self.unobserved, UNOBSERVED),
+                    ("--halves", self.halves, KINDS),
+                    ("--lengths", self.lengths or LENGTHS[0], LENGTHS),
+                    ("--behavior-how", self.behavior_how, BEHAVIOR),
+                )
+            ),
             (self.window is not None and not self.window[0] < self.window[1], "--window must rise, such as -250 450"),
             (
                 self.chop is not None and (self.align or self.window),

@@ -109,6 +109,12 @@ def test_whole_trials_that_differ_in_length_are_the_users_choice(tmp_path):
         ({"window": (0, 100), "halves": "column"}, "the table has no column 'split'"),
         ({"window": (0, 100), "behavior": ("gone",)}, "'gone' was not read"),
         ({"bin_ms": 0.0}, "--bin-ms must be above 0"),
+        ({"chopp": 1000.0}, "there is no option 'chopp'; did you mean chop"),
+        ({"chop": 1000.0, "halves": "block"}, "--halves must be one of .*, got 'block'"),
+        ({"lengths": "padd"}, "--lengths must be one of pad, cut, leave, got 'padd'"),
+        ({"window": (0, 100), "behavior_how": "median"}, "--behavior-how must be one of"),
+        ({"chop": 1000.0, "overlap": np.nan}, "--overlap must be 0 or above"),
+        ({"chop": 1000.0, "seed": -1}, "--seed must be 0 or above"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, options, said):

@@ -30,7 +30,9 @@ def test_the_blocks(tmp_path, monkeypatch, capsys):
         words = shlex.split(command.replace("-o data", f"-o data{n}"))[1:]
         assert main(words) == 0, capsys.readouterr().err
         assert read_sessions(HyperParameters(data_dir=f"data{n}"))[0].train.data.sum() > 0
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(block, {"units": dict(enumerate(spikes()))})
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {"units": dict(enumerate(spikes())), "counts": counts.reshape(-1, 6)})
     assert "left out" in capsys.readouterr().out
     assert read_sessions(HyperParameters(data_dir="data"))[0].name == "monday.h5"

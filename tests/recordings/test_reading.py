@@ -230,3 +230,16 @@ def test_a_struct_array_of_matlab_7_3(tmp_path, unequal):
     bins = 8 if unequal else 10
     np.testing.assert_array_equal(cut.counts, TRIALS[:, : bins * 20].reshape(20, bins, 20, 6).sum(axis=2))
     assert ("550 stored bins at the ends of trials are left out" in cut.report()) == unequal
+
+
+def test_a_tsdframe_of_counts():
+    nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
+    group = nap.TsGroup({n: nap.Ts(t) for n, t in enumerate(spikes())})
+    counts = group.count(0.02, nap.IntervalSet(10, 30))
+    recording = Recording.of(counts)
+    assert recording.bin_s == pytest.approx(0.02) and recording.start_s == pytest.approx(10.0)
+    np.testing.assert_array_equal(
+        recording.cut(chop=500.0, bin_ms=100.0).counts.sum(axis=(0, 1)), counts.values.sum(axis=0)
+    )
+    with pytest.raises(RecordingError, match="restrict it to one interval"):
+        Recording.of(group.count(0.02, nap.IntervalSet([0, 40], [20, 60])))
