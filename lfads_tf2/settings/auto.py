@@ -78,7 +78,7 @@ def _sizes(facts: Facts, given: dict[str, Any]) -> list[Choice]:
     choices = [
         Choice(
             {"gen_dim": units, "ic_enc_dim": units, "ci_enc_dim": units, "con_dim": units, "ic_dim": min(64, units)},
-            f"units for {facts.trials} trials of {facts.channels} channels; larger ones gain nothing there",
+            f"units for {facts.trials} trials of {facts.channels} channels",
         )
     ]
     if facts.aligned_factors:
