@@ -15,6 +15,7 @@ from conftest import ROOT
 from lfads_tf2.data.continuous import validation_windows, window_offsets, windows_of
 from lfads_tf2.errors import LFADSError, RunError, SettingsError
 from lfads_tf2.estimator import Estimator, NotFitted
+from lfads_tf2.metrics.held_out import channel_means
 from lfads_tf2.metrics.rates import bits_per_spike
 
 SMALL = {"gen_dim": 6, "factors_dim": 3, "ic_dim": 4, "ic_enc_dim": 5, "co_dim": 0, "batch_size": 8, "max_epochs": 1}
@@ -39,7 +40,7 @@ def test_parameters():
         with pytest.raises((SettingsError, TypeError, ValueError)):
             one.set_params(seed=5, **wrong)
         assert one.get_params() == params | {"gen_dim": 9, "num_samples": 8}, "nothing is changed"
-    assert repr(Estimator(gen_dim=6, seed=2)) == "Estimator(seed=2, gen_dim=6)"
+    assert repr(Estimator(gen_dim=6, seed=2, keep_prob=0.95)) == "Estimator(gen_dim=6, seed=2)"
     assert eval(repr(one)).get_params() == one.get_params()
 
 
@@ -145,7 +146,9 @@ def test_a_continuous_recording():
     model = Estimator(window=20, overlap=13, num_samples=2, callbacks=[epochs.append], **SMALL).fit(RECORDING)
     rates = model.transform(RECORDING)
     assert rates.shape == RECORDING.shape and np.isfinite(rates).all() and (rates > 0).all()
-    assert model.score(RECORDING) == pytest.approx(bits_per_spike(rates[None], RECORDING[None]))
+    windows = model._arrays.trials(RECORDING, None)[0]
+    masked = model._inference(windows).held_out_rates(0, windows, channel_means(windows.data))
+    assert model.score(RECORDING) == pytest.approx(bits_per_spike(masked, windows.data))
     everything = model.infer(RECORDING)
     assert everything["factors"].shape == (203, 3) and len(everything["costs"]) == len(window_offsets(203, 20, 13))
     # A window alone is what the model says of it as a trial.
@@ -176,3 +179,16 @@ def test_a_recording():
     np.testing.assert_array_equal(valid.target, cut.counts[cut.half == 1])
     with pytest.raises(ValueError, match="is a whole recording; cut it first"):
         model.fit(Recording.of(times))
+
+
+def test_preset_auto_chooses_what_is_not_given():
+    trials = RECORDING[:200].reshape(10, 20, -1)
+    given = {name: value for name, value in SMALL.items() if name != "batch_size"} | {"max_epochs": 2}
+    model = Estimator(preset="auto", num_samples=2, **given)
+    assert model.get_params()["preset"] == "auto"
+    model.fit(trials)
+    chosen = model.model.spec.hyperparameters
+    assert (chosen.batch_size, chosen.learning_rate_schedule) == (8, "cosine")
+    assert chosen.gen_dim == given["gen_dim"]
+    with pytest.raises(ValueError, match="preset must be 'auto' or None, got 'lorenz'"):
+        Estimator(preset="lorenz")

@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Trains on a data file with several seeds and reports how well the inferred rates match the truth.
+"""How well inferred rates match the truth, and predict spikes that the encoders did not read.
 
-usage: quality.py DATA.h5 OUTPUT_FOLDER [--seeds=1,2,3] [flags of run_lfads.py for the training]
+usage: quality.py DATA.h5 OUTPUT_FOLDER [--seeds=1,2,3] [flags of lfads train]    one file, one set of flags
+       quality.py --suite OUTPUT_FOLDER [DATA.h5 ...] [--seeds=1,2,3]             contenders x data sets, as a table
+
+The suite makes its own data sets; files that are given come on top of them. It goes on where it was stopped, and
+writes OUTPUT_FOLDER/suite.md.
 """
 
 from __future__ import annotations
@@ -14,40 +18,54 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from quality_suite import suite
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = 64
+LFADS = [sys.executable, "-m", "lfads_tf2"]
 
 
-def run(*flags: str) -> None:
+def run(*words: str) -> None:
     """One command of the program; its own messages go to the screen."""
-    subprocess.run([sys.executable, str(ROOT / "run_lfads.py"), *flags], check=True)
+    subprocess.run([*LFADS, *words], check=True, cwd=ROOT)
+
+
+def trained(folder: Path, run_folder: Path, seed: str, flags: list[str]) -> dict[str, float]:
+    """Trains, infers, and returns what the result files of the folder's sessions say, averaged, and the minutes."""
+    where = [f"--data_dir={folder.absolute()}", f"--lfads_save_dir={run_folder.absolute()}"]
+    start = time.perf_counter()
+    run("train", *where, f"--seed={seed}", *flags)
+    minutes = (time.perf_counter() - start) / 60
+    run("infer", *where, f"--num_samples_posterior={SAMPLES}")
+    found = []
+    for path in sorted(run_folder.glob("model_runs_*_valid_posterior_sample_and_average")):
+        with h5py.File(path) as f:
+            found.append([float(f.attrs.get(name, np.nan)) for name in ("r2_truth", "held_out_bps")])
+    r2, bits = np.mean(found, axis=0)
+    return {"r2": float(r2), "bits": float(bits), "minutes": minutes}
 
 
 def main(arguments: list[str]) -> int:
-    """Trains once a seed, infers from the lowest-validation checkpoint, and prints R² of each and the median."""
-    names = [a for a in arguments if not a.startswith("--")]
+    """Runs what the words ask for; returns the exit code."""
+    names = [Path(a) for a in arguments if not a.startswith("--")]
+    seeds = next((a.split("=")[1] for a in arguments if a.startswith("--seeds=")), "1,2,3").split(",")
+    flags = [a for a in arguments if a.startswith("--") and not a.startswith("--seeds=") and a != "--suite"]
+    if "--suite" in arguments and names:
+        table = suite(names[0], names[1:], seeds, run, trained)
+        (names[0] / "suite.md").write_text(table)
+        print(table)
+        return 0
     if len(names) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    data, output = (Path(name) for name in names)
-    seeds = next((a.split("=")[1] for a in arguments if a.startswith("--seeds=")), "1,2,3").split(",")
-    flags = [a for a in arguments if a.startswith("--") and not a.startswith("--seeds=")]
-    folder = output / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(data, folder)
-    scores = []
-    for seed in seeds:
-        where = [f"--data_dir={folder}", f"--lfads_save_dir={output / f'seed{seed}'}"]
-        start = time.perf_counter()
-        run("--kind=train", *where, f"--seed={seed}", *flags)
-        minutes = (time.perf_counter() - start) / 60
-        run("--kind=posterior_sample_and_average", *where, f"--num_samples_posterior={SAMPLES}")
-        path = output / f"seed{seed}" / f"model_runs_{data.name}_valid_posterior_sample_and_average"
-        with h5py.File(path) as f:
-            scores.append(float(f.attrs.get("r2_truth", np.nan)))
-        print(f"seed {seed}: R2 against truth, valid {scores[-1]:.4f}, {minutes:.1f} minutes of training")
-    print(f"median {np.median(scores):.4f}")
+    data, output = names
+    (output / "data").mkdir(parents=True, exist_ok=True)
+    shutil.copy(data, output / "data")
+    scores = [trained(output / "data", output / f"seed{seed}", seed, flags) for seed in seeds]
+    for seed, found in zip(seeds, scores, strict=True):
+        print(f"seed {seed}: R2 against truth, valid {found['r2']:.4f}, held-out bits/spike {found['bits']:.4f}, "
+              f"{found['minutes']:.1f} minutes of training")  # fmt: skip
+    print(f"median {np.median([found['r2'] for found in scores]):.4f}")
     return 0
 
 

@@ -36,7 +36,7 @@ class Arrays(NamedTuple):
             target = held_out if target is None else target
         elif hasattr(spikes, "cut"):
             raise ValueError("spikes is a whole recording; cut it first: recording.cut(bin_ms=10, chop=1000) or align=")
-        data, recon = (self._checked(name, array) for name, array in (("spikes", spikes), ("target", target)))
+        data, recon = (self.checked(name, array) for name, array in (("spikes", spikes), ("target", target)))
         offsets = None
         if data.ndim == 2:
             if recon is not None and (recon.ndim != 2 or len(recon) != len(data)):
@@ -52,7 +52,7 @@ class Arrays(NamedTuple):
             recon = None if recon.shape == data.shape and np.array_equal(recon, data, True) else recon
         return zeros_for_missing(Trials(data, recon=recon)), offsets
 
-    def _checked(self, name: str, array) -> np.ndarray | None:
+    def checked(self, name: str, array) -> np.ndarray | None:
         """The array in its storage type, by the check that files pass too."""
         if array is None:
             return None

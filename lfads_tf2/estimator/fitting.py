@@ -10,12 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.data import check_against
+from lfads_tf2.data.facts import facts_of
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.estimator.arrays import Arrays, refuse_target_as_y
 from lfads_tf2.estimator.parameters import OWN_PARAMETERS, Parameters
+from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, crop_channels
 from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.metrics.held_out import channel_means
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.program import devices, resuming, saved_models
@@ -23,7 +26,7 @@ from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.model_building import model_spec, new_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results.merging import merge_windows
-from lfads_tf2.settings import run_folder
+from lfads_tf2.settings import auto, run_folder
 from lfads_tf2.settings.combination import refuse_other_architecture
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints
@@ -46,6 +49,7 @@ class Estimator(Parameters):
         save_dir: folder for checkpoints and logs; None: a temporary one. Training goes on from what is there.
         num_samples: posterior samples that ``transform`` averages for each trial.
         seed: of every random draw.
+        preset: ``auto`` lets ``fit`` choose from the data what ``settings`` leave open (``lfads_tf2.settings.auto``).
         window: bins of each window of a continuous recording; None: only trials are taken.
         overlap: bins that neighbouring windows share.
         verbose: draw a progress bar.
@@ -140,6 +144,9 @@ class Estimator(Parameters):
         else:
             train, valid_trials = self._trials(spikes, target), self._trials(valid, valid_target)
         session = Session("session", "the arrays", train, valid_trials)
+        if self.preset == auto.NAME:
+            chosen = auto.settled(facts_of([session]), self.settings)
+            self.hyperparameters = HyperParameters(seed=self.seed, **chosen)
         found = check_against(self.hyperparameters, [session])
         if found:
             raise ValueError("\n".join(found))
@@ -213,7 +220,10 @@ class Estimator(Parameters):
         return self.fit(spikes, y, target=target).transform(spikes)
 
     def score(self, spikes, y=None, *, target=None) -> float:
-        """Bits a spike of the target's entries that the encoders do not see, or, where they see all, of all entries.
+        """Bits a spike of spikes that the encoders do not read, so that a model that copies them scores low.
+
+        With a target beside the spikes these are its further channels and bins; else each spike count is masked once
+        (``lfads_tf2.held_out``), window by window in a continuous recording.
 
         Args:
             spikes, y, target: as ``fit`` takes them.
@@ -225,7 +235,13 @@ class Estimator(Parameters):
             raise ValueError(f"bits a spike need counts; output_dist={self.hyperparameters.output_dist} has none")
         refuse_target_as_y(spikes, y, target)
         trials, offsets = self._arrays.trials(spikes, target)
-        rates, first = self.infer(spikes)["output_dist_params"], self.hyperparameters.ic_enc_seq_len
+        first = self.hyperparameters.ic_enc_seq_len
+        if trials.target.shape == trials.data.shape:
+            self._fitted()
+            means = channel_means(trials.data)
+            rates = self._inference(trials).held_out_rates(0, trials, means)
+            return metrics.bits_per_spike(rates, np.array(trials.target, np.float64)[:, first:])
+        rates = self.infer(spikes)["output_dist_params"]
         if offsets is None:
             truth, seen = (
                 np.array(trials.target, np.float64)[:, first:],
@@ -270,6 +286,9 @@ class Estimator(Parameters):
     def _facts(self) -> dict[str, object]:
         """What ``load`` makes the estimator again from."""
         return {n: getattr(self, n) for n in OWN_PARAMETERS if n not in ("callbacks", "save_dir")} | self.settings
+
+    def _checked(self, name: str, array) -> np.ndarray | None:
+        return self._arrays.checked(name, array)
 
     def _trials(self, spikes, target) -> Trials:
         return self._arrays.trials(spikes, target)[0]

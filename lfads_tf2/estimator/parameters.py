@@ -9,9 +9,10 @@ from typing import Self
 
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, declared, problems
+from lfads_tf2.settings import auto
 
 # Arguments that are no hyperparameters.
-OWN_PARAMETERS = ("save_dir", "num_samples", "seed", "window", "overlap", "verbose", "callbacks")
+OWN_PARAMETERS = ("save_dir", "num_samples", "seed", "preset", "window", "overlap", "verbose", "callbacks")
 
 
 class Parameters:
@@ -22,6 +23,7 @@ class Parameters:
         save_dir: str | Path | None = None,
         num_samples: int = 50,
         seed: int = 0,
+        preset: str | None = None,
         window: int | None = None,
         overlap: int = 0,
         verbose: bool = False,
@@ -30,6 +32,7 @@ class Parameters:
     ):
         self.save_dir, self.num_samples, self.seed, self.window = save_dir, num_samples, seed, window
         self.overlap, self.verbose, self.callbacks, self.settings = overlap, verbose, callbacks, settings
+        self.preset = preset
         self._check_parameters()
 
     def _check_parameters(self) -> None:
@@ -37,6 +40,8 @@ class Parameters:
         found = problems(self.hyperparameters)
         if found:
             raise SettingsError(found)
+        if self.preset not in (None, auto.NAME):
+            raise ValueError(f"preset must be {auto.NAME!r} or None, got {self.preset!r}; give other settings by name")
         if self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
         if self.window is not None and not 0 <= self.overlap < self.window:
@@ -68,7 +73,8 @@ class Parameters:
 
     def __repr__(self) -> str:
         defaults = {name: parameter.default for name, parameter in inspect.signature(type(self)).parameters.items()}
-        given = {n: getattr(self, n) for n in OWN_PARAMETERS if getattr(self, n) != defaults[n]} | self.settings
+        defaults |= {name: field.default for name, field in declared().items()} | {"seed": defaults["seed"]}
+        given = {name: value for name, value in self.get_params().items() if value != defaults[name]}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def __sklearn_tags__(self):

@@ -65,7 +65,7 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
             if hp.report:
                 _example_figure(folder, model, sessions[0], trainer.step)
         if hp.report:
-            _report(folder, hp, sessions, {}, {})
+            _report(folder, hp, sessions, {})
 
 
 def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
@@ -155,9 +155,7 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                 results.write_runs(path, inferred, attributes)
                 log.info("Wrote %s", path)
         if hp.report:
-            shown = [session.name for session in sessions[:MOST_SESSIONS]]
-            inferred = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
-            _report(folder, hp, sessions, {name: one.by_half() for name, one in inferred.items()}, verdicts)
+            _report(folder, hp, sessions, verdicts)
 
 
 _UNITS = {
@@ -224,7 +222,7 @@ def _columns(path: Path, read: Callable) -> dict[str, np.ndarray] | None:
     return read(path) if path.exists() else None
 
 
-def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: dict, verdicts: dict) -> None:
+def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict) -> None:
     log_columns = _columns(folder / f"{hp.csv_log}.csv", fit_log.read)
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
     if hp.ic_enc_seq_len:
@@ -234,6 +232,9 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], found: d
         ]
     try:
         chosen = checkpoints.step_of(lowest) if lowest else None
+        shown = [] if hp.kind == "train" else [session.name for session in sessions[:MOST_SESSIONS]]
+        loaded = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
+        found = {name: results_of.by_half() for name, results_of in loaded.items()}
         written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce], verdicts)
     except Exception:
         # The results are written; a figure that fails must not make the command fail.

@@ -10,9 +10,9 @@ import numpy as np
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table, counts_by_time, unit_table
 
 KNOWN = (
-    "a dict of spike times by unit, a pynapple TsGroup or TsdFrame of counts, neo SpikeTrains, a SpikeInterface sorting, "
-    "a pandas DataFrame or xarray DataArray of counts (time x units), an array with axes=..., or a list of trials' counts "
-    "(time x units)"
+    "a dict of spike times by unit, a pynapple TsGroup or TsdFrame of counts, neo SpikeTrains, a SpikeInterface "
+    "sorting, a pandas DataFrame or xarray DataArray of counts (time x units), an array with axes=..., or a list of "
+    "trials' counts (time x units)"
 )
 
 
