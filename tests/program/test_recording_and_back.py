@@ -1,0 +1,36 @@
+"""The README's first commands on a recording: NWB in, rates back into NWB."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from recordings.made import nwb_file
+
+from lfads_tf2.program.command_line import main
+
+TINY = "--gen_dim=6 --factors_dim=3 --ic_dim=4 --ic_enc_dim=5 --ci_enc_dim=4 --con_dim=4 --max_epochs=2 --device=cpu:0"
+
+
+@pytest.mark.parametrize(
+    "windows",
+    ["--align go --window -200 600 --condition target", "--chop 1000 --overlap 600"],
+    ids=["aligned", "chopped"],
+)
+def test_from_nwb_to_nwb(tmp_path, windows, capsys):
+    pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed")
+    source, data = nwb_file(tmp_path / "monday.nwb"), tmp_path / "data"
+    for command in (
+        f"import {source} -o {data} --bin-ms 20 {windows}",
+        f"train {data} --preset=auto {TINY} --noreport",
+        f"infer {data} --num_samples_posterior=2 --device=cpu:0 --noreport",
+        f"export {data} --to nwb",
+    ):
+        assert main(command.split()) == 0, capsys.readouterr().err
+    (written,) = (data / "lfads_output" / "export").glob("*.nwb")
+    with pynwb.NWBHDF5IO(str(written), "r") as reader:
+        series = {item.name: item for item in reader.read().objects.values() if hasattr(item, "timestamps")}
+        rates = next(item for name, item in series.items() if "rate" in name)
+        assert rates.data.shape[1] == 5 and np.isfinite(rates.data[:]).all() and (rates.data[:] > 0).all()
+        times = rates.timestamps[:] if rates.timestamps is not None else rates.starting_time + np.arange(2) / rates.rate
+        first = 1.5 if "align" in windows else 0.0
+        assert abs(times[0] - first) <= 0.02 and abs(times[1] - times[0] - 0.02) < 1e-9
