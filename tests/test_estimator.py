@@ -6,11 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
-from lfads_tf2.data import DataError, read_sessions
+from lfads_tf2.data import DataError, check_against, read_sessions
 from lfads_tf2.errors import LFADSError, SettingsError
 from lfads_tf2.estimator import Estimator
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.settings import run_folder
+from lfads_tf2.types import Session
 
 SMALL = {"gen_dim": 6, "factors_dim": 3, "ic_dim": 4, "ic_enc_dim": 5, "co_dim": 0, "batch_size": 8, "max_epochs": 1}
 COUNTS = np.random.default_rng(3).poisson(1.0, (15, 8, 4))
@@ -34,6 +35,16 @@ def outcome(call):
         return str(error)
 
 
+def checked_array(array, settings):
+    """Trials as ``fit`` checks them."""
+    estimator = Estimator(**settings)
+    trials = estimator._trials(array, None)
+    found = check_against(estimator.hyperparameters, [Session("session", "the arrays", trials, trials)])
+    if found:
+        raise ValueError("\n".join(found))
+    return trials
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("case", CASES)
 def test_one_check_for_files_and_arrays(tmp_path, model, case):
@@ -41,11 +52,14 @@ def test_one_check_for_files_and_arrays(tmp_path, model, case):
         f["train_data"] = f["valid_data"] = CASES[case]
     hp = HyperParameters(data_dir=str(tmp_path), **(SMALL | MODELS[model]))
     from_file = outcome(lambda: read_sessions(hp)[0].train)
-    from_array = outcome(lambda: Estimator(**(SMALL | MODELS[model]))._trials(CASES[case], None))
+    from_array = outcome(lambda: checked_array(CASES[case], SMALL | MODELS[model]))
     if isinstance(from_file, str):
         assert isinstance(from_array, str), "refused in a file, taken as an array"
-        said = {line.split("train_data: ")[1] for line in from_file.splitlines() if "train_data: " in line}
-        assert said == {line.removeprefix("spikes: ") for line in from_array.splitlines()}
+        said = {
+            line.removeprefix(f"{tmp_path / 'a.h5'}: ") for line in from_file.splitlines() if "valid_data" not in line
+        }
+        said = {line.removeprefix("train_data: ") for line in said}
+        assert said == {line.removeprefix("spikes: ").removeprefix("the arrays: ") for line in from_array.splitlines()}
     else:
         for one, other in ((from_file.data, from_array.data), (from_file.target, from_array.target)):
             assert one.dtype == other.dtype
