@@ -177,8 +177,8 @@ class Inference(tf.Module):
         return means, {key: tf.reshape(value, [num_trials, samples]) for key, value in per_sample.items()}
 
     def _ramps(self) -> Ramps:
-        # As the log counts validation: with the weights of the last batch before the checkpoint.
-        return ramps(self.model.spec.hyperparameters, self.step - 1)
+        # After as many batches as the checkpoint has seen, as in the original.
+        return ramps(self.model.spec.hyperparameters, self.step)
 
     def _costs(self, terms: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Cost (as training counts it) and bounds of each trial from the N x S terms of its samples."""
