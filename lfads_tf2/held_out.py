@@ -46,7 +46,10 @@ class HeldOutRates(tf.Module):
         mask_of = tf.where((tf.range(batch.data.shape[0]) >= spec.first_bin)[:, None, None], mask_of, -1)
         num_trials = tf.shape(batch.data)[1]
         rates = tf.zeros([spec.num_steps, num_trials, spec.max_channels])
+        shape = tf.TensorShape([spec.num_steps, None, spec.max_channels])
         for mask in tf.range(MASKS):
+            # The number of trials may be known before the loop and not after it.
+            tf.autograph.experimental.set_loop_options(shape_invariants=[(rates, shape)])
             chosen = mask_of == mask
             outputs = model(masked(batch, chosen, self.means), noise.no_noise(spec, num_trials))
             own = on_target(spec, batch.session, tf.cast(chosen, tf.float32), 1.0 / MASKS)[spec.first_bin :]

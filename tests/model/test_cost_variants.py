@@ -149,7 +149,8 @@ def test_data_that_a_variant_cannot_use(tmp_path, settings, message):
     ("settings", "message"),
     [
         ({"recon_reduce": "median"}, "one of sum, mean"),
-        ({"learning_rate_schedule": "cosine"}, "one of original, plateau"),
+        ({"learning_rate_schedule": "steps"}, "one of original, plateau, cosine"),
+        ({"learning_rate_schedule": "cosine"}, "needs an end: --max_epochs"),
         ({"adam_beta1": 1.0}, "less than 1"),
         ({"adam_epsilon": 0.0}, "greater than 0"),
         ({"weight_decay": -1.0}, "at least 0"),

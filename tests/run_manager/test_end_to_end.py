@@ -61,7 +61,7 @@ def test_a_second_start_does_nothing(stitched):
 
 
 def test_add_session(stitched, third, tmp_path):
-    import add_session
+    from lfads_tf2.run_manager import add_session_command as add_session
 
     model = stitched.output_path
     arguments = ["--model_dir", model, "--data_dir", stitched.input_path, "--new_file", third, "--output_dir", tmp_path]
