@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import h5py
 
-SECONDS = 30
+from lfads_tf2.data import apart
+
 _READ = """
 import json, sys, h5py
 with h5py.File(sys.argv[1], "r") as file:
@@ -26,14 +25,12 @@ def read_varying(path: str, name: str) -> list[str]:
     """All entries of a dataset of text, in one row.
 
     Raises:
-        OSError: it cannot be read, or not within SECONDS.
+        OSError: it cannot be read.
     """
-    command = [sys.executable, "-I", "-c", _READ, path, name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        raise OSError(f"its text is damaged: HDF5 was still reading after {SECONDS:g} s") from None
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"the reader ended with {done.returncode}"]
-        raise OSError(f"its text is damaged: {last[0]}")
-    return json.loads(done.stdout)
+        found = apart.answer(_READ, path, name)
+    except apart.Unreadable as error:
+        raise OSError(f"its text is damaged: {error}") from error
+    if found is None:
+        raise OSError("its text is damaged")
+    return json.loads(found)

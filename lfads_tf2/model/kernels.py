@@ -55,9 +55,12 @@ def _call(operation, inputs: dict, **attributes) -> dict:
     return operation(**inputs, **attributes, threads=_threads())._asdict()
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _threads() -> int:
     """As many threads as TensorFlow was told to use in one operation, or as there are usable cores."""
     configured = tf.config.threading.get_intra_op_parallelism_threads()
-    if configured > 0:
-        return configured
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return configured if configured > 0 else usable_cores()

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model import native as kernels
+from lfads_tf2.model.kernels import usable_cores
 
 log = logging.getLogger("lfads_tf2")
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Device(NamedTuple):

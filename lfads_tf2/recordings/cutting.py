@@ -92,7 +92,7 @@ def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarr
     factor = binning.whole_factor(bin_s, recording.bin_s, recording.name)
     own = np.array([len(trial) // factor for trial in recording.trials])
     kept = np.ones(len(own), bool)
-    bins, own = windows._whole_intervals(own * bin_s, kept, bin_s, options.lengths, recording.name)
+    bins, own = windows.whole_intervals(own * bin_s, kept, bin_s, options.lengths, recording.name)
     kept = own >= (1 if options.lengths == "pad" else bins)
     dropped = [Dropped("trial", str(n), f"shorter than {bins} bins") for n in np.flatnonzero(~kept)]
     rows = np.flatnonzero(kept)

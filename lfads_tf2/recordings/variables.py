@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lfads_tf2.data import apart
 from lfads_tf2.data.opening import leads_out, storage_problem
 from lfads_tf2.recordings.recording import RecordingError
 
@@ -19,6 +20,8 @@ from lfads_tf2.recordings.recording import RecordingError
 LAZY_BYTES = 64 * 2**20
 # Of groups and cells in each other; a group may also lie in itself.
 DEEPEST = 20
+SLOWEST_BYTES_A_SECOND = 10e6
+_TRY_MAT = "import sys; from scipy.io import loadmat; loadmat(sys.argv[1], chars_as_strings=True, simplify_cells=True)"
 
 
 class LoadError(RecordingError):
@@ -92,6 +95,8 @@ def _load_mat5(path: Path) -> dict[str, Any]:
     except ModuleNotFoundError:
         raise LoadError(f"reading {path} needs scipy: pip install scipy, or save it from MATLAB with -v7.3") from None
     try:
+        # A damaged file can end SciPy's reader by a signal: it is tried by a process that may be lost.
+        apart.answer(_TRY_MAT, str(path), seconds=apart.SECONDS + path.stat().st_size / SLOWEST_BYTES_A_SECOND)
         content = loadmat(path, chars_as_strings=True, simplify_cells=True)
     except Exception as error:  # SciPy raises all sorts
         raise LoadError(f"{path} is not a readable .mat file: {error!s:.200}; write or copy it again") from error

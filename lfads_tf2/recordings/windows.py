@@ -97,7 +97,7 @@ def aligned(
         leave_out(~(stops > times), "stop_time is not known or not after the start")
         if not kept.any():
             raise RecordingError(f"{what}: no interval has a length above 0")
-        bins, own = _whole_intervals(stops - times, kept, bin_s, lengths, what)
+        bins, own = whole_intervals(stops - times, kept, bin_s, lengths, what)
         leave_out(own < 1 if lengths == "pad" else own < bins, f"shorter than {bins} bins")
         window_ms, mode = (0.0, bins * bin_s * 1000.0), "trials"
     else:
@@ -134,7 +134,7 @@ def _whole(length_ms: float, bin_s: float, flag: str) -> int:
     return round(bins)
 
 
-def _whole_intervals(durations: np.ndarray, kept: np.ndarray, bin_s: float, lengths: str, what: str):
+def whole_intervals(durations: np.ndarray, kept: np.ndarray, bin_s: float, lengths: str, what: str):
     """Bins of the windows, and of each interval."""
     own = np.where(kept, np.floor(np.nan_to_num(durations) / bin_s + 1e-6), 0).astype(int)
     least, most = int(own[kept].min()), int(own[kept].max())

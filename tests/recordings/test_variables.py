@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from lfads_tf2.recordings import variables
 from lfads_tf2.recordings.variables import LoadError, load_file
 
 COUNTS = np.arange(35.0).reshape(7, 5)
@@ -53,3 +54,11 @@ def test_whole_files_are_read(tmp_path):
     damaged(tmp_path)
     for kind in ("npz", "h5", "mat"):
         np.testing.assert_array_equal(load_file(tmp_path / f"whole.{kind}")["spikes"], COUNTS)
+
+
+def test_a_matlab_file_that_ends_its_reader_does_not_end_the_program(tmp_path, monkeypatch):
+    savemat(tmp_path / "a.mat", {"counts": np.ones((3, 4))})
+    assert load_file(tmp_path / "a.mat")["counts"].shape == (3, 4)
+    monkeypatch.setattr(variables, "_TRY_MAT", "import os; os.abort()")
+    with pytest.raises(LoadError, match=r"not a readable .mat file: the reader was ended by signal 6"):
+        load_file(tmp_path / "a.mat")
