@@ -45,8 +45,8 @@ class HeldOutRates(tf.Module):
         # The bins before the first serve the initial condition and are not scored.
         mask_of = tf.where((tf.range(batch.data.shape[0]) >= spec.first_bin)[:, None, None], mask_of, -1)
         num_trials = tf.shape(batch.data)[1]
-        rates = tf.zeros([spec.num_steps, num_trials, spec.max_channels])
-        shape = tf.TensorShape([spec.num_steps, None, spec.max_channels])
+        rates = tf.zeros([spec.num_bins, num_trials, spec.max_channels])
+        shape = tf.TensorShape([spec.num_bins, None, spec.max_channels])
         for mask in tf.range(MASKS):
             # The number of trials may be known before the loop and not after it.
             tf.autograph.experimental.set_loop_options(shape_invariants=[(rates, shape)])

@@ -31,7 +31,7 @@ def rows_within_budget(spec: ModelSpec, budget: int = MEMORY_BUDGET_BYTES) -> in
     # States with their gates and pre-activations, the encoding, and what is put out, a bin each.
     floats = 7 * hp.gen_dim + 3 * hp.factors_dim + 4 * spec.max_channels
     floats += (8 * hp.con_dim + 4 * hp.ci_enc_dim + 6 * hp.co_dim) if hp.co_dim else 0
-    return max(1, budget // (4 * floats * spec.num_steps))
+    return max(1, budget // (4 * floats * spec.num_bins))
 
 
 class Inference(tf.Module):
@@ -90,7 +90,7 @@ class Inference(tf.Module):
         spec, count = self.model.spec, len(trials.data)
         run = HeldOutRates(self.model, [means] * len(spec.sessions))
         at_once = min(count, rows_within_budget(spec))
-        rates = storage.empty((count, spec.num_steps, spec.sessions[session].num_channels), np.float32)
+        rates = storage.empty((count, spec.num_bins, spec.sessions[session].num_channels), np.float32)
         for start in range(0, count, at_once):
             rows = np.minimum(np.arange(start, start + at_once), count - 1)
             batch = self._batch(session, trials, rows)
@@ -195,7 +195,7 @@ class Inference(tf.Module):
         """Draws from the prior; ``ext_input``: num_samples x T x I where the generator has external inputs."""
         model, hp = self.model, self.model.spec.hyperparameters
         drawn = noise.draw_noise(model.spec, num_samples, noise.stream(self.seed, noise.PRIOR_NOISE, 0))
-        co = drawn.co if drawn.co is not None else tf.zeros([model.spec.num_steps, num_samples, 0])
+        co = drawn.co if drawn.co is not None else tf.zeros([model.spec.num_bins, num_samples, 0])
         if ext_input is not None:
             ext_input = tf.constant(ext_input.swapaxes(0, 1), tf.float32)
         outputs = tf.function(model.generate)(tf.constant(session), drawn.g0, co, ext_input)

@@ -27,7 +27,7 @@ def draw_noise(spec: ModelSpec, num_trials: int, seed) -> Noise:
     hp = spec.hyperparameters
     seeds = tf.random.experimental.stateless_split(seed, 2)
     g0 = tf.random.stateless_normal([num_trials, hp.ic_dim], seeds[0]) if hp.ic_dim else None
-    co = tf.random.stateless_normal([spec.num_steps, num_trials, hp.co_dim], seeds[1]) if hp.co_dim else None
+    co = tf.random.stateless_normal([spec.num_bins, num_trials, hp.co_dim], seeds[1]) if hp.co_dim else None
     # Without a prior there is no distribution to sample: a plain autoencoder takes the means.
     g0 = tf.zeros_like(g0) if hp.ic_dim and hp.ic_prior == "none" else g0
     co = tf.zeros_like(co) if hp.co_dim and hp.co_prior == "none" else co
@@ -38,7 +38,7 @@ def no_noise(spec: ModelSpec, num_trials) -> Noise:
     """Zero noise: every posterior sample is its mean."""
     hp = spec.hyperparameters
     g0 = tf.zeros([num_trials, hp.ic_dim]) if hp.ic_dim else None
-    return Noise(g0, tf.zeros([spec.num_steps, num_trials, hp.co_dim]) if hp.co_dim else None)
+    return Noise(g0, tf.zeros([spec.num_bins, num_trials, hp.co_dim]) if hp.co_dim else None)
 
 
 def dropout_mask(shape, keep, seed):
@@ -58,10 +58,10 @@ def draw_masks(spec: ModelSpec, num_trials: int, seed, keep_prob) -> Masks:
     hp = spec.hyperparameters
     if isinstance(keep_prob, (int, float)) and keep_prob == 1:
         return Masks()
-    sequence = [spec.num_steps, num_trials]
-    shapes = {"data": [spec.data_steps, num_trials, spec.max_encoded], "gen_out": [*sequence, hp.gen_dim]}
+    sequence = [spec.num_bins, num_trials]
+    shapes = {"data": [spec.data_bins, num_trials, spec.max_encoded], "gen_out": [*sequence, hp.gen_dim]}
     if hp.ext_input_dim:
-        shapes["ext_input"] = [spec.first_bin + spec.num_steps, num_trials, hp.ext_input_dim]
+        shapes["ext_input"] = [spec.first_bin + spec.num_bins, num_trials, hp.ext_input_dim]
     if hp.ic_dim:
         shapes["ic_code"] = [num_trials, 2 * hp.ic_enc_dim]
     if hp.co_dim:
@@ -127,12 +127,12 @@ def jitter_spikes(counts, width: int, seed):
     Args:
         counts: T x B x D float32, non-negative whole numbers.
     """
-    num_steps = counts.shape[0]
+    num_bins = counts.shape[0]
     occupied = tf.where(counts > 0)
     spikes = tf.repeat(occupied, tf.cast(tf.gather_nd(counts, occupied), tf.int32), axis=0)
     shifts = tf.random.stateless_uniform([tf.shape(spikes)[0]], seed, -width, width, dtype=tf.int64)
     # Reflection folds time with this period, which also serves shifts longer than the trial.
-    period = max(2 * (num_steps - 1), 1)
+    period = max(2 * (num_bins - 1), 1)
     times = tf.math.floormod(spikes[:, 0] + shifts, period)
     times = tf.minimum(times, period - times)
     moved = tf.concat([times[:, None], spikes[:, 1:]], axis=1)

@@ -60,7 +60,7 @@ class Costs(NamedTuple):
 def scored_apart(spec: ModelSpec) -> tuple[str, ...]:
     """Which of the entries that are scored apart a model has: fields of ``TrialTerms`` and ``Costs``."""
     held_out = any(session.num_encoded is not None for session in spec.sessions)
-    forward = spec.data_steps < spec.first_bin + spec.num_steps
+    forward = spec.data_bins < spec.first_bin + spec.num_bins
     apart = "sample_validation" in augmentation_names(spec.hyperparameters)
     present = {"held_out": held_out, "forward": forward, "apart": apart}
     return tuple(name for name, there in present.items() if there)
@@ -112,7 +112,7 @@ def _apart(name: str, spec: ModelSpec, batch: Batch, log_prob):
         return none if batch.apart is None else tf.reduce_sum(log_prob * batch.apart[spec.first_bin :], [0, 2])
     if batch.counted is not None:
         log_prob = tf.where(batch.counted[spec.first_bin :] > 0.0, log_prob, 0.0)
-    encoded = spec.data_steps - spec.first_bin
+    encoded = spec.data_bins - spec.first_bin
     if name == "forward":
         return tf.reduce_sum(log_prob[encoded:], [0, 2])
     widths = tf.gather([session.encoded_channels for session in spec.sessions], batch.session)
@@ -204,7 +204,7 @@ def reconstruction(spec: ModelSpec, nll, session):
         return nll
     widths = [float(shape.num_channels) for shape in spec.sessions]
     channels = max(widths) if min(widths) == max(widths) else tf.gather(widths, session)
-    return nll / (float(spec.num_steps) * channels)
+    return nll / (float(spec.num_bins) * channels)
 
 
 def costs(

@@ -71,9 +71,9 @@ class ModelSpec:
     """Hyperparameters together with what the data decide. Made once by ``data.resolve``; nobody adds to it later."""
 
     hyperparameters: HyperParameters
-    num_steps: int  # T, bins that the decoder runs through
+    num_bins: int  # T, bins that the decoder runs through
     sessions: tuple[SessionShape, ...]
-    encoded_steps: int | None = None  # bins that the encoders read, those of the initial condition included; None: T
+    encoded_bins: int | None = None  # bins that the encoders read, those of the initial condition included; None: T
     separate_target: bool = False  # the data hold a target beside what the encoders read
     partly_observed: bool = False  # some entries of the target are NaN
 
@@ -93,9 +93,9 @@ class ModelSpec:
         return self.hyperparameters.ic_enc_seq_len
 
     @property
-    def data_steps(self) -> int:
+    def data_bins(self) -> int:
         """Bins of the encoders' data."""
-        return self.num_steps + self.first_bin if self.encoded_steps is None else self.encoded_steps
+        return self.num_bins + self.first_bin if self.encoded_bins is None else self.encoded_bins
 
     @property
     def max_encoded(self) -> int:

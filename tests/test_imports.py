@@ -33,6 +33,9 @@ FORBIDDEN = {
     "lfads_tf2/noise.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
     "lfads_tf2/held_out.py": ("lfads_tf2.data", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.program"),
     "lfads_tf2/inference.py": ("lfads_tf2.training", "lfads_tf2.program", "h5py"),
+    "lfads_tf2/program/": (
+        "lfads_tf2.autolfads", "lfads_tf2.run_manager", "lfads_tf2.benchmark", "lfads_tf2.estimator",
+    ),
     "lfads_tf2/program/results.py": ("lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.model"),
     "lfads_tf2/session_results/": (
         "lfads_tf2.model", "lfads_tf2.training", "lfads_tf2.inference", "lfads_tf2.autolfads", "lfads_tf2.run_manager",

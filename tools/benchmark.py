@@ -9,6 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 from lfads_tf2.program.command_line import guarded
 
 if __name__ == "__main__":
-    from lfads_tf2.program.benchmark_command import main
+    from lfads_tf2.benchmark.command import main
 
     sys.exit(guarded("benchmark.py", main, sys.argv[1:]))

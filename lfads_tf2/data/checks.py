@@ -22,24 +22,24 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
     found = [problem for session in sessions for problem in _session_problems(hp, session)]
     if hp.kind == "train":
         found += bin_width_problems(sessions)
-    steps = {session.path: session.train.data.shape[1] for session in sessions}
+    bins = {session.path: session.train.data.shape[1] for session in sessions}
     targets = {session.path: session.train.target.shape[1] for session in sessions}
-    if len(set(steps.values())) > 1 or len(set(targets.values())) > 1:
+    if len(set(bins.values())) > 1 or len(set(targets.values())) > 1:
         counts = listing(
-            f"{path} has {number}" for path, number in (steps if len(set(targets.values())) == 1 else targets).items()
+            f"{path} has {number}" for path, number in (bins if len(set(targets.values())) == 1 else targets).items()
         )
         found.append(f"sessions differ in their number of bins: {counts}; cut all trials to the same length")
-    if hp.ic_enc_seq_len and hp.ic_enc_seq_len >= min(steps.values(), default=np.inf):
+    if hp.ic_enc_seq_len and hp.ic_enc_seq_len >= min(bins.values(), default=np.inf):
         found.append(
-            f"--ic_enc_seq_len={hp.ic_enc_seq_len}: the encoders' data have only {min(steps.values())} bins, so "
+            f"--ic_enc_seq_len={hp.ic_enc_seq_len}: the encoders' data have only {min(bins.values())} bins, so "
             "nothing would be left to reconstruct from; use fewer bins or longer trials"
         )
-    steps = {path: number - hp.ic_enc_seq_len for path, number in steps.items()}
-    if hp.co_dim > 0 and hp.controller_input_lag >= min(steps.values(), default=np.inf):
-        fits = min(steps.values()) - 1
+    bins = {path: number - hp.ic_enc_seq_len for path, number in bins.items()}
+    if hp.co_dim > 0 and hp.controller_input_lag >= min(bins.values(), default=np.inf):
+        fits = min(bins.values()) - 1
         smaller = f"--controller_input_lag={fits}, " if fits < hp.controller_input_lag else ""
         found.append(
-            f"--controller_input_lag={hp.controller_input_lag}: trials have only {min(steps.values())} bins, so the "
+            f"--controller_input_lag={hp.controller_input_lag}: trials have only {min(bins.values())} bins, so the "
             f"controller would never read the data; use {smaller}--co_dim=0 (no controller), or longer trials"
         )
     moving = [name for name in ("spike_jitter", "temporal_shift") if name in augmentation_names(hp)]
@@ -66,7 +66,7 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
     if feeds_rates and len(sessions) > 1:
         found.append(
             f"--feedback_factors_or_rates=rates needs a single session, got {len(sessions)}: "
-            f"{listing(steps)}; use --feedback_factors_or_rates=factors, or narrow --data_filename_stem to one session"
+            f"{listing(bins)}; use --feedback_factors_or_rates=factors, or narrow --data_filename_stem to one session"
         )
     return found
 
@@ -179,13 +179,13 @@ def resolve(hp: HyperParameters, sessions: Sequence[Session]) -> ModelSpec:
         raise DataError(problems)
     shapes = tuple(_shape(session) for session in sessions)
     halves = [half for session in sessions for half in (session.train, session.valid) if half is not None]
-    data_steps, target_steps = (array.shape[1] for array in (halves[0].data, halves[0].target))
+    data_bins, target_bins = (array.shape[1] for array in (halves[0].data, halves[0].target))
     separate = any(half.recon is not None for half in halves)
     return ModelSpec(
         _epochs_as_steps(hp, sessions),
-        target_steps - hp.ic_enc_seq_len,
+        target_bins - hp.ic_enc_seq_len,
         shapes,
-        None if data_steps == target_steps else data_steps,
+        None if data_bins == target_bins else data_bins,
         separate,
         separate and any(bool(_unobserved(half.target).any()) for half in halves),
     )

@@ -33,7 +33,7 @@ class _Found:
     """Entries of one kind that should not be there: how many, and where the first is."""
 
     def __init__(self, axes: str = CHANNELS) -> None:
-        self.axes = ("trial", "bin", axes.split(" x ")[2].removesuffix("s"))
+        self.axes = tuple("bin" if axis == "time" else axis.removesuffix("s") for axis in axes.split(" x "))
         self.number = 0
         self.first: tuple[int, ...] = ()
         self.value: np.generic | None = None
@@ -78,28 +78,66 @@ def check_for(hp: HyperParameters) -> Check:
 ACCEPTED = {"poisson": "counts", "gaussian": "values", "gamma": "positive", "zero_inflated_gamma": "non-negative"}
 
 
+class CountCheck:
+    """What is wrong with blocks of spike counts, wherever they come from.
+
+    Args:
+        axes: of the blocks, trials first, as messages name them.
+    """
+
+    def __init__(self, axes: str = CHANNELS) -> None:
+        self._not_finite, self._negative, self._fractional, self._too_large = (_Found(axes) for _ in range(4))
+
+    def add(self, block: np.ndarray, start: int) -> None:
+        """Looks at numbers of which the first belong to trial ``start``."""
+        if block.dtype.kind == "f":
+            finite = np.isfinite(block)
+            self._not_finite.add(~finite, block, start)
+            self._fractional.add(finite & (np.floor(block) != block), block, start)
+            self._negative.add(finite & (block < 0), block, start)
+            self._too_large.add(finite & (block >= COUNT_LIMIT), block, start)
+        elif block.dtype.kind in "iu":
+            self._negative.add(block < 0, block, start)
+            self._too_large.add(block >= COUNT_LIMIT, block, start)
+
+    @property
+    def found(self) -> bool:
+        """Whether any entry is no count."""
+        kinds = (self._not_finite, self._negative, self._fractional, self._too_large)
+        return any(kind.number for kind in kinds)
+
+    def problems(self) -> list[str]:
+        """A sentence for each kind that was found, with the first entry and what to do."""
+        found = _not_finite(self._not_finite)
+        if self._fractional.number:
+            looks = "z-scored or continuous" if self._negative.number else "like rates or smoothed counts"
+            found.append(
+                f"not a whole number: {self._fractional}; the values look {looks}; store spike counts a bin, "
+                "or use --output_dist=gaussian for continuous data"
+            )
+        elif self._negative.number:
+            found.append(
+                f"negative count: {self._negative}; spike counts are at least 0: remove trials that are marked as "
+                "missing, or use --output_dist=gaussian for continuous data"
+            )
+        if self._too_large.number:
+            found.append(f"count above {COUNT_LIMIT - 1}: {self._too_large}; these cannot be spike counts a bin")
+        return found
+
+
 def checked_counts(array: Any, missing: bool = False) -> Checked:
     """Spike counts a bin in the smallest of uint8, uint16, uint32 that holds them; None if any is no count.
 
     ``missing``: NaN is allowed and stands for "not observed"; where there is any, the counts come as float32.
     """
-    unobserved, problems = [], []
-    not_finite, negative, fractional, too_large = (_Found() for _ in range(4))
+    unobserved, check = [], CountCheck()
     counts: np.ndarray | None = storage.empty(array.shape, np.uint8)
     for start, block in trial_blocks(array):
-        if block.dtype.kind == "f":
-            if missing:
-                unobserved.append(np.isnan(block))
-                block = np.where(unobserved[-1], 0, block)
-            finite = np.isfinite(block)
-            not_finite.add(~finite, block, start)
-            fractional.add(finite & (np.floor(block) != block), block, start)
-            negative.add(finite & (block < 0), block, start)
-            too_large.add(finite & (block >= COUNT_LIMIT), block, start)
-        elif block.dtype.kind in "iu":
-            negative.add(block < 0, block, start)
-            too_large.add(block >= COUNT_LIMIT, block, start)
-        if not_finite.number or fractional.number or negative.number or too_large.number:
+        if missing and block.dtype.kind == "f":
+            unobserved.append(np.isnan(block))
+            block = np.where(unobserved[-1], 0, block)
+        check.add(block, start)
+        if check.found:
             counts = None
         if counts is not None:
             needed = np.min_scalar_type(int(block.max()))
@@ -107,26 +145,12 @@ def checked_counts(array: Any, missing: bool = False) -> Checked:
                 counts = storage.as_type(counts, needed)
             counts[start : start + len(block)] = block
             storage.release(counts)
-    problems += _not_finite(not_finite)
-    if fractional.number:
-        looks = "z-scored or continuous" if negative.number else "like rates or smoothed counts"
-        problems.append(
-            f"not a whole number: {fractional}; the values look {looks}; store spike counts a bin, "
-            "or use --output_dist=gaussian for continuous data"
-        )
-    elif negative.number:
-        problems.append(
-            f"negative count: {negative}; spike counts are at least 0: remove trials that are marked as missing, "
-            "or use --output_dist=gaussian for continuous data"
-        )
-    if too_large.number:
-        problems.append(f"count above {COUNT_LIMIT - 1}: {too_large}; these cannot be spike counts a bin")
     if counts is not None and any(block.any() for block in unobserved):
         whole = storage.empty(counts.shape, np.float32)
         whole[...] = counts
         whole[np.concatenate(unobserved)] = np.nan
         counts = whole
-    return counts, problems
+    return counts, check.problems()
 
 
 def checked_values(

@@ -17,10 +17,10 @@ class BatchMaker:
     """
 
     def __init__(self, spec: ModelSpec):
-        target_bins = spec.first_bin + spec.num_steps
+        target_bins = spec.first_bin + spec.num_bins
         # Bins and width of each array of a batch; 0 wide where the model has none.
         self.shapes = {
-            "data": (spec.data_steps, spec.max_encoded),
+            "data": (spec.data_bins, spec.max_encoded),
             "ext_input": (target_bins, spec.hyperparameters.ext_input_dim),
             "target": (target_bins, spec.max_channels if spec.separate_target else 0),
         }

@@ -191,14 +191,14 @@ class Estimator(Parameters):
         spec = inference.model.spec
         if spec.separate_target and trials.recon is None:
             # Its entries are not there to be scored.
-            shape = (len(trials.data), spec.first_bin + spec.num_steps, spec.sessions[0].num_channels)
+            shape = (len(trials.data), spec.first_bin + spec.num_bins, spec.sessions[0].num_channels)
             trials = trials._replace(recon=np.zeros(shape, np.float32))
         results = inference.posterior_average(0, trials, self.num_samples)
         channels, reported = spec.sessions[0].num_channels, model.observation.num_reported
         results["output_dist_params"] = crop_channels(results["output_dist_params"], channels, reported)
         if offsets is None:
             return results
-        bins, length = spec.first_bin + spec.num_steps, np.shape(spikes)[0]
+        bins, length = spec.first_bin + spec.num_bins, np.shape(spikes)[0]
         return {
             name: merge_windows(values, offsets + spec.first_bin, max(length, offsets[-1] + bins))
             if values.ndim == 3 else values
@@ -271,14 +271,14 @@ class Estimator(Parameters):
     def _inference(self, trials: Trials) -> Inference:
         """What infers trials of so many bins."""
         spec, (bins, channels) = self.model.spec, trials.data.shape[1:]
-        wanted = (spec.data_steps, spec.sessions[0].encoded_channels)
+        wanted = (spec.data_bins, spec.sessions[0].encoded_channels)
         if channels != wanted[1] or (bins != wanted[0] and spec.separate_target) or bins <= spec.first_bin:
             raise ValueError(f"spikes must be trials x {wanted[0]} x {wanted[1]}, as in fit, got {trials.data.shape}")
         key = (bins, self.seed)
         if key not in self._inferences:
             model = self.model
             if bins != wanted[0]:
-                sizes = dataclasses.replace(spec, num_steps=bins - spec.first_bin, encoded_steps=None)
+                sizes = dataclasses.replace(spec, num_bins=bins - spec.first_bin, encoded_bins=None)
                 model = self._built(sizes, _weights(model))
             self._inferences[key] = Inference(model, self.seed, self.step)
         return self._inferences[key]

@@ -29,14 +29,14 @@ def on_target(spec: ModelSpec, session, values, elsewhere: float):
         values = tf.where(read, values, elsewhere)
     if not spec.separate_target:
         return values
-    later = spec.first_bin + spec.num_steps - spec.data_steps
+    later = spec.first_bin + spec.num_bins - spec.data_bins
     wider = spec.max_channels - spec.max_encoded
     return tf.pad(values, [[0, later], [0, 0], [0, wider]], constant_values=elsewhere)
 
 
 def encoders_part(spec: ModelSpec, session, target):
     """What the encoders read of a target, 0 in the channels that they do not read."""
-    part = target[: spec.data_steps, :, : spec.max_encoded]
+    part = target[: spec.data_bins, :, : spec.max_encoded]
     read = encoded_channels(spec, session)
     return part if read is None else tf.where(read, part, 0.0)
 
@@ -76,9 +76,9 @@ def shifted(values, shifts):
         values: T x B x D.
         shifts: B x D whole numbers; positive is later.
     """
-    num_steps = values.shape[0]
-    period = max(2 * (num_steps - 1), 1)
-    source = tf.math.floormod(tf.range(num_steps) - shifts[..., None], period)
+    num_bins = values.shape[0]
+    period = max(2 * (num_bins - 1), 1)
+    source = tf.math.floormod(tf.range(num_bins) - shifts[..., None], period)
     source = tf.minimum(source, period - source)
     return tf.transpose(tf.gather(tf.transpose(values, [1, 2, 0]), source, batch_dims=2), [2, 0, 1])
 

@@ -70,7 +70,7 @@ class LFADS(keras.Model):
         self.encodes_ext_input = hp.ext_input_dim > 0 and not hp.inject_ext_input_to_gen
         self.injects_ext_input = hp.ext_input_dim > 0 and hp.inject_ext_input_to_gen
         self.first_bin = spec.first_bin
-        self.num_ic_steps = self.first_bin or min(hp.num_steps_for_gen_ic, spec.data_steps)
+        self.num_ic_bins = self.first_bin or min(hp.num_steps_for_gen_ic, spec.data_bins)
         self.scan_options = {"native": native, "save_for_gradient": for_training}
         self.read_in = make_read_in(spec, seeds.take(len(spec.sessions))) if has_read_in(spec) else None
         clip, scale = hp.cell_clip_value, hp.cell_weight_scale
@@ -149,7 +149,7 @@ class LFADS(keras.Model):
             x = tf.concat([x, ext_input[: x.shape[0]]], axis=-1)
         ic_forward = ic_reverse = ci_forward = ci_reverse = mean = logvar = None
         if hp.ic_dim > 0:
-            ic_forward, ic_reverse = self.ic_encoder(x[: self.num_ic_steps])
+            ic_forward, ic_reverse = self.ic_encoder(x[: self.num_ic_bins])
             code = tf.concat([ic_forward[-1], ic_reverse[0]], axis=-1)
             code = code if masks.ic_code is None else code * masks.ic_code
             mean, logvar = self.post_g0_mean(code), self.post_g0_logvar(code)
@@ -174,8 +174,8 @@ class LFADS(keras.Model):
 
         Beyond the encoded bins all is 0: what is predicted there comes from the generator's own dynamics.
         """
-        lag, encoded = self.spec.hyperparameters.controller_input_lag, self.spec.data_steps - self.first_bin
-        beyond = self.spec.num_steps - encoded
+        lag, encoded = self.spec.hyperparameters.controller_input_lag, self.spec.data_bins - self.first_bin
+        beyond = self.spec.num_bins - encoded
         shifted = [tf.pad(encoding.ci_forward[: encoded - lag], [[lag, beyond], [0, 0], [0, 0]])]
         if encoding.ci_reverse is not None:
             shifted.append(tf.pad(encoding.ci_reverse[lag:], [[0, lag + beyond], [0, 0], [0, 0]]))
@@ -226,7 +226,7 @@ class LFADS(keras.Model):
     def _generator_inputs(self, u, ext_input, num_trials):
         """[u, injected external inputs], T x B x inputs, whichever exist."""
         parts = ([] if u is None else [u]) + ([ext_input] if self.injects_ext_input else [])
-        return tf.concat(parts, axis=-1) if parts else tf.zeros([self.spec.num_steps, num_trials, 0])
+        return tf.concat(parts, axis=-1) if parts else tf.zeros([self.spec.num_bins, num_trials, 0])
 
     def _rate_feedback(self, session):
         """Previous factors -> previous rates, for a controller that reads rates; else None."""

@@ -90,7 +90,7 @@ class InputPrior(keras.layers.Layer):
         """What of it training moves and a log shows, U values each."""
         return {}
 
-    def call(self, num_steps) -> tfd.Distribution:
+    def call(self, num_bins) -> tfd.Distribution:
         """The joint distribution of one trial's inputs, T bins x U."""
         raise NotImplementedError(f"{type(self).__name__} gives no joint distribution")
 
@@ -157,11 +157,11 @@ class AutoregressivePrior(InputPrior):
         logs = {"ar1_tau": self.log_tau, "ar1_noise_variance": self.log_noise_variance}
         return {name: np.exp(np.ravel(log)) for name, log in logs.items()}
 
-    def call(self, num_steps) -> tfd.MarkovChain:
+    def call(self, num_bins) -> tfd.MarkovChain:
         """The joint distribution of one trial's inputs, T bins x U."""
         phi, noise_logvar, process_logvar = (row[0] for row in self.parameters())
         start = tfd.Independent(normal(tf.zeros_like(process_logvar), process_logvar), 1)
-        return tfd.MarkovChain(start, lambda _, u: tfd.Independent(normal(phi * u, noise_logvar), 1), num_steps)
+        return tfd.MarkovChain(start, lambda _, u: tfd.Independent(normal(phi * u, noise_logvar), 1), num_bins)
 
 
 @serializable
@@ -205,9 +205,9 @@ class IndependentPrior(InputPrior):
             return kl_to_student_t(mean, logvar, self.df, tf.zeros([1]), self._scale())
         return tfd.kl_divergence(tfd.Normal(mean, tf.exp(0.5 * logvar)), self._about(0.0))
 
-    def call(self, num_steps) -> tfd.Independent:
+    def call(self, num_bins) -> tfd.Independent:
         """The joint distribution of one trial's inputs, T bins x U."""
-        return tfd.Independent(self._about(tf.zeros([num_steps, self.units])), 2)
+        return tfd.Independent(self._about(tf.zeros([num_bins, self.units])), 2)
 
 
 def kl_initial_condition(post_mean, post_logvar, prior_mean, prior_logvar):

@@ -117,7 +117,7 @@ def export(run_folder: str | Path, to: str | Path) -> Path:
         raise OnlineError(
             f"--output_dist={settings['output_dist']} is a class of your own; streams know {', '.join(OBSERVATIONS)}"
         )
-    bins = int(record.num_steps or 0) + int(settings["ic_enc_seq_len"])
+    bins = int(record.num_bins or 0) + int(settings["ic_enc_seq_len"])
     weights = {key: np.asarray(value, np.float32) for key, value in weights.items()}
     sessions = {name: session.channels for name, session in record.sessions.items()}
     encoded = {name: session.encoded for name, session in record.sessions.items()}

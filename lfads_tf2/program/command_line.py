@@ -47,7 +47,7 @@ COMMANDS = {
     "add-session": Command("add a session to a trained model", "run_manager.add_session_command:main"),
     "online": Command("step a trained model one bin at a time", "online.command:main"),
     "simulate": Command("make synthetic spikes with known rates", "synthetic.command:main"),
-    "benchmark": Command("time training and inference on this machine", "program.benchmark_command:main"),
+    "benchmark": Command("time training and inference on this machine", "benchmark.command:main"),
 }
 # What may go wrong with any disk, on any machine.
 DISK_ERRORS = {

@@ -53,8 +53,8 @@ def model_spec(
     wrong = _misfits(shapes, known)
     if not subset_allowed:
         wrong += [f"session {name} of the model is not in the data" for name in known if name not in shapes]
-        if record.num_steps not in (None, spec.num_steps):
-            wrong.append(f"the data have {spec.num_steps} bins, the model was trained with {record.num_steps}")
+        if record.num_bins not in (None, spec.num_bins):
+            wrong.append(f"the data have {spec.num_bins} bins, the model was trained with {record.num_bins}")
     if wrong:
         listed = ", ".join(f"{name} ({session.channels} channels)" for name, session in known.items())
         raise RunError(

@@ -82,9 +82,9 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     if record.hyperparameters.get("output_dist", "poisson") != "poisson":
         raise NewSessionError(f"the model in {model} is Gaussian; adding sessions is for spike counts (Poisson) only")
     new = _averages(new_file)
-    if record.num_steps not in (None, new.bins):
+    if record.num_bins not in (None, new.bins):
         raise NewSessionError(
-            f"{new_file} has {new.bins} bins a trial, the model {record.num_steps}; cut it to the same"
+            f"{new_file} has {new.bins} bins a trial, the model {record.num_bins}; cut it to the same"
         )
     maps, shared = _maps(model, data_dir, prefix, known, weights, new, np.random.default_rng(seed))
     start = output / "start"

@@ -71,5 +71,5 @@ def _other_architecture(given: dict[str, Any], record: RunRecord) -> list[str]:
         "the flag out, or train in a new --lfads_save_dir"
         for name, field in declared().items()
         if field.metadata.get("architecture") and name in given and name in there and given[name] != there[name]
-        and not (name == "num_steps_for_gen_ic" and min(given[name], record.num_steps or given[name]) == there[name])
+        and not (name == "num_steps_for_gen_ic" and min(given[name], record.num_bins or given[name]) == there[name])
     ]  # fmt: skip

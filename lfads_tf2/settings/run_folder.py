@@ -32,7 +32,7 @@ class RunRecord:
 
     hyperparameters: dict[str, Any]  # by plain name
     sessions: dict[str, RecordedSession]  # by name, in the model's order; empty when the file does not say
-    num_steps: int | None  # bins that the decoder ran through in training
+    num_bins: int | None  # bins that the decoder ran through in training
     data: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # fingerprints of the training data
     path: Path | None = None  # the file that was read
 
@@ -43,7 +43,7 @@ class RunRecord:
             shape.name: RecordedSession(shape.num_channels, shape.encoded_channels, shape.has_alignment)
             for shape in spec.sessions
         }
-        return cls(dataclasses.asdict(spec.hyperparameters), sessions, spec.num_steps, data or {})
+        return cls(dataclasses.asdict(spec.hyperparameters), sessions, spec.num_bins, data or {})
 
     def write(self, folder: Path, step: int) -> Path:
         """Writes ``hyperparameters-<step>.txt``: booleans as the words that the original wrote.
@@ -56,7 +56,7 @@ class RunRecord:
             "dataset_names": list(self.sessions),
             "dataset_dims": {name: session.channels for name, session in sessions},
             "dataset_alignment": {name: s.aligned for name, s in sessions if s.aligned is not None},
-            "num_steps": self.num_steps,
+            "num_steps": self.num_bins,  # the original's name for it
             "ndatasets": len(self.sessions),
         }
         optional = {"dataset_encoded_dims": encoded, "dataset_fingerprints": self.data}
@@ -83,8 +83,8 @@ def read(folder: Path) -> RunRecord | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         values = {name: coerce(name, value) for name, value in content.items() if name in declared()}
         sessions = {str(name): _session(content, name) for name in content.get("dataset_names", ())}
-        steps = content.get("num_steps")
-        steps = None if steps is None else int(steps)
+        bins = content.get("num_steps")
+        bins = None if bins is None else int(bins)
         data = {str(name): dict(facts) for name, facts in content.get("dataset_fingerprints", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError([f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}"]) from None
@@ -92,7 +92,7 @@ def read(folder: Path) -> RunRecord | None:
     # The original's "no limit" is larger than any count that is ever reached; it needs no translation.
     if wrong:
         raise SettingsError(wrong)
-    return RunRecord(values, sessions, steps, data, path)
+    return RunRecord(values, sessions, bins, data, path)
 
 
 def _session(content: dict[str, Any], name: Any) -> RecordedSession:

@@ -69,7 +69,7 @@ class EpochMetrics:
 
     def _region(self, name: str, encoded: int, trials: Trials) -> np.ndarray:
         """The target's entries that a field of ``Costs`` is about."""
-        first, end = self.spec.first_bin, self.spec.data_steps
+        first, end = self.spec.first_bin, self.spec.data_bins
         return {
             "nll": trials.target[:, first:],
             "held_out": trials.target[:, first:end, encoded:],

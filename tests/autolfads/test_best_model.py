@@ -76,4 +76,4 @@ def test_every_kind_works_in_the_best_model(tmp_path, write, settings):
     command("train", max_epochs=5)
     assert list(read(folder / "fitlog.csv")["epoch"][-1:]) == [4]
     after = run_folder.read(folder)
-    assert (after.sessions, after.num_steps) == (before.sessions, before.num_steps)
+    assert (after.sessions, after.num_bins) == (before.sessions, before.num_bins)

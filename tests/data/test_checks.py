@@ -20,7 +20,7 @@ def test_resolve_takes_bins_channels_names_and_alignment_from_the_sessions():
     hp = HyperParameters(factors_dim=3)
     sessions = [session(alignment_matrix=np.ones((D, 3), np.float32)), session("b.h5", channels=9)]
     spec = resolve(hp, sessions)
-    assert spec.hyperparameters is hp and spec.num_steps == T and spec.max_channels == 9
+    assert spec.hyperparameters is hp and spec.num_bins == T and spec.max_channels == 9
     assert spec.sessions == (SessionShape("a.h5", D, True), SessionShape("b.h5", 9, False))
 
 

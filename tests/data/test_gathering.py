@@ -41,7 +41,7 @@ def test_every_way_gives_the_trials_time_major_and_padded(kind, session):
         for n, (encoded, channels) in enumerate(widths)
     )
     hp = HyperParameters(ext_input_dim=2)
-    spec = ModelSpec(hp, 8, shapes, encoded_steps=7, separate_target=True, partly_observed=True)
+    spec = ModelSpec(hp, 8, shapes, encoded_bins=7, separate_target=True, partly_observed=True)
     batch, half = made(kind, halves, spec, session), halves[session]
     encoded, channels = widths[session]
     assert batch.data.shape == (7, 4, 4) and batch.target.shape == batch.counted.shape == (8, 4, 6)

@@ -56,7 +56,7 @@ def results_of(spec, sessions, native=False, samples=3):
 def test_wider_and_longer_targets(tmp_path):
     second(tmp_path / "a.h5")
     sessions, spec = sessions_of(tmp_path)
-    assert (spec.num_steps, spec.data_steps, spec.max_channels, spec.max_encoded) == (BINS, 6, CHANNELS, 5)
+    assert (spec.num_bins, spec.data_bins, spec.max_channels, spec.max_encoded) == (BINS, 6, CHANNELS, 5)
     assert spec.separate_target and not spec.partly_observed
     np.testing.assert_array_equal(sessions[0].train.target, WHOLE["train"])
     assert sessions[0].train.target.dtype == np.uint8
@@ -112,7 +112,7 @@ def test_the_first_segment_serves_the_initial_condition_only(tmp_path):
     """Factors of N + T bins: rates for the last T; the IC encoder reads the first N, the controller the others."""
     second(tmp_path / "a.h5", BINS, CHANNELS)
     sessions, spec = sessions_of(tmp_path, ic_enc_seq_len=4)
-    assert (spec.num_steps, spec.data_steps, spec.first_bin) == (BINS - 4, BINS, 4)
+    assert (spec.num_bins, spec.data_bins, spec.first_bin) == (BINS - 4, BINS, 4)
     model = LFADS(spec, 1)
     batch = place([sessions[0].train], spec).batch(tf.constant(0), tf.range(8))
     encoding = model.encode(batch)
@@ -185,7 +185,7 @@ def test_files_of_the_benchmark(tmp_path, forward):
     benchmark_file(tmp_path / "data" / "a.h5", forward)
     sessions, spec = sessions_of(tmp_path / "data")
     bins = BINS if forward else 6
-    assert (spec.num_steps, spec.data_steps, spec.max_channels, spec.max_encoded) == (bins, 6, CHANNELS, 5)
+    assert (spec.num_bins, spec.data_bins, spec.max_channels, spec.max_encoded) == (bins, 6, CHANNELS, 5)
     for half, whole in WHOLE.items():
         trials = getattr(sessions[0], half)
         np.testing.assert_array_equal(trials.target, whole[:, :bins])

@@ -161,7 +161,7 @@ def test_prior_sample(case, model, run):
     for ds in case.names:
         noise, batch = case.noise(ds, "prior"), case.batch(ds)
         recorded = case.results(f"prior_sample/{ds}")
-        co = noise.co if noise.co is not None else tf.zeros([case.spec.num_steps, batch.data.shape[1], 0])
+        co = noise.co if noise.co is not None else tf.zeros([case.spec.num_bins, batch.data.shape[1], 0])
         outputs = run(lambda g, c, b: model.generate(b.session, g, c, b.ext_input))(noise.g0, co, batch)
         got = {
             "factors": trial_major(outputs.decoded.factors),

@@ -178,4 +178,4 @@ def test_a_spec_in_plain_values():
     spec = ModelSpec(HyperParameters(co_dim=2, ext_input_dim=1), 9, sessions, 7, True, True)
     again = ModelSpec.from_dict(json.loads(json.dumps(spec.as_dict())))
     assert again == spec and isinstance(again.sessions, tuple)
-    assert again != dataclasses.replace(spec, num_steps=8)
+    assert again != dataclasses.replace(spec, num_bins=8)

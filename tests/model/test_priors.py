@@ -77,9 +77,9 @@ def ar1() -> AutoregressivePrior:
 @pytest.mark.parametrize("compiled", [False, True])
 def test_joint_density_of_the_ar1_prior(steps, compiled):
     prior, u = ar1(), RANDOM.normal(size=(3, steps, len(TAUS))).astype(np.float32)
-    joint = prior(num_steps=steps)
+    joint = prior(num_bins=steps)
     assert joint.event_shape == (steps, len(TAUS)) and joint.batch_shape == ()
-    log_prob = tf.function(lambda x: prior(num_steps=steps).log_prob(x)) if compiled else joint.log_prob
+    log_prob = tf.function(lambda x: prior(num_bins=steps).log_prob(x)) if compiled else joint.log_prob
     expected = sum(
         stats.multivariate_normal(np.zeros(steps), covariance).logpdf(u[:, :, d])
         for d, covariance in enumerate(dense_covariances(steps))
@@ -92,7 +92,7 @@ def test_joint_density_of_the_ar1_prior(steps, compiled):
 @pytest.mark.parametrize("steps", [1, 6])
 def test_joint_draws_of_the_ar1_prior(steps):
     count = 20000
-    u = np.asarray(ar1()(num_steps=steps).sample(count, seed=[3, 4]), np.float64)
+    u = np.asarray(ar1()(num_bins=steps).sample(count, seed=[3, 4]), np.float64)
     assert u.shape == (count, steps, len(TAUS))
     for d, covariance in enumerate(dense_covariances(steps)):
         variances = np.diag(covariance)
@@ -111,7 +111,7 @@ def test_joint_distribution_of_independent_priors(df, steps):
     layer = IndependentPrior(2, df=df)
     layer.build()
     layer.logvar.assign(np.log([[0.3, 0.05]]))
-    joint, scale = layer(num_steps=steps), np.sqrt([0.3, 0.05])
+    joint, scale = layer(num_bins=steps), np.sqrt([0.3, 0.05])
     law = stats.norm(0, scale) if df is None else stats.t(df, 0, scale)
     u = RANDOM.normal(size=(3, steps, 2)).astype(np.float32)
     assert joint.event_shape == (steps, 2)

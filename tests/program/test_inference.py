@@ -183,7 +183,7 @@ def fixed_noise(monkeypatch):
     def fix(spec, rows):
         hp = spec.hyperparameters
         g0 = random.normal(size=(rows, hp.ic_dim)).astype(np.float32)
-        co = random.normal(size=(spec.num_steps, rows, hp.co_dim)).astype(np.float32)
+        co = random.normal(size=(spec.num_bins, rows, hp.co_dim)).astype(np.float32)
 
         def recorded(spec, num_trials, seed):
             assert num_trials == rows
@@ -354,7 +354,7 @@ def test_memory_budget():
     assert inference.rows_within_budget(spec, 0) == 1, "one row at least"
     one, two = inference.rows_within_budget(spec, 10**9), inference.rows_within_budget(spec, 2 * 10**9)
     assert one > 100 and abs(two - 2 * one) <= 1
-    longer = dataclasses.replace(spec, num_steps=1000)
+    longer = dataclasses.replace(spec, num_bins=1000)
     assert inference.rows_within_budget(longer, 10**9) in (one // 10, one // 10 + 1)
 
 

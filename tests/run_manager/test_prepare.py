@@ -148,9 +148,9 @@ def test_batch_size_rule(tmp_path, caplog):
     ("change", "words"),
     [
         ({"counts": np.ones((4, 5))}, "trials x channels x time"),
-        ({"counts": np.full((40, 6, 20), 0.5)}, "counts: not a count: 0.5 at trial 0, channel 0, bin 0"),
+        ({"counts": np.full((40, 6, 20), 0.5)}, "counts: not a whole number: 0.5 at trial 0, channel 0, bin 0"),
         ({"counts": np.full((40, 6, 20), np.nan)}, "NaN or infinity"),
-        ({"counts": np.full((40, 6, 20), -1)}, "not a count: -1"),
+        ({"counts": np.full((40, 6, 20), -1)}, "counts: negative count: -1"),
         ({"time_vec_ms": np.arange(19)}, "time_vec_ms needs one time for each of the 20 bins of counts, got 19"),
         ({"time_vec_ms": np.arange(20) ** 2}, "equal steps"),
         ({"condition_id": [1, 2]}, "condition_id needs one value for each of the 40 trials"),

@@ -30,7 +30,7 @@ def run_folder(tmp_path, **values):
 def test_our_hyperparameters_come_back(tmp_path):
     where = run_folder(tmp_path, report=False, keep_prob=0.5, device="cpu:0", batch_size=17)
     record = read(tmp_path / "run")
-    assert record.sessions == SESSIONS and record.num_steps == 20
+    assert record.sessions == SESSIONS and record.num_bins == 20
     hp, again = combine(where | {"kind": "posterior_push_mean"})
     assert (hp.gen_dim, hp.seed, hp.report, hp.keep_prob, hp.batch_size) == (12, 7, False, 0.5, 17)
     assert hp.kind == "posterior_push_mean" and again == record
@@ -67,7 +67,7 @@ def test_the_originals_hyperparameters(tmp_path):
     assert hp.do_train_prior_ar_atau is True and hp.do_causal_controller is False
     assert hp._clip_value == 80.0 and hp.l2_con_scale == 10.0
     assert hp.data_filename_stem == "toy", "so that the original's stem needs not be given again"
-    assert record.sessions == {"a": RecordedSession(10, 10), "b": RecordedSession(8, 8)} and record.num_steps == 20
+    assert record.sessions == {"a": RecordedSession(10, 10), "b": RecordedSession(8, 8)} and record.num_bins == 20
     assert hp.ps_nexamples_to_process == NO_LIMIT, "what to process is each command's own"
     # The file of the model is as good as its folder.
     prefix = str(tmp_path / "run" / "lfads_vae.ckpt-168")
@@ -170,12 +170,12 @@ def test_a_folder_without_hyperparameters(tmp_path):
 
 def test_the_record_of_a_model_comes_back(tmp_path):
     shapes = (SessionShape("a.h5", 10, True), SessionShape("b.h5", 8, False, num_encoded=5))
-    spec = ModelSpec(HyperParameters(data_dir="d", gen_dim=12, report=False), 20, shapes, encoded_steps=15)
+    spec = ModelSpec(HyperParameters(data_dir="d", gen_dim=12, report=False), 20, shapes, encoded_bins=15)
     path = RunRecord.of(spec).write(tmp_path, 7)
     found = read(tmp_path)
     assert path == found.path == tmp_path / "hyperparameters-7.txt"
     assert found.sessions == SESSIONS and list(found.sessions) == ["a.h5", "b.h5"]
-    assert HyperParameters(**found.hyperparameters) == spec.hyperparameters and found.num_steps == 20
+    assert HyperParameters(**found.hyperparameters) == spec.hyperparameters and found.num_bins == 20
 
 
 def test_files_of_earlier_versions_have_no_encoded_channels(tmp_path):

@@ -34,8 +34,8 @@ def spec_of(sessions=ONE, bins=9, encoded=6, **settings) -> ModelSpec:
 
 
 def batch_of(spec: ModelSpec, trials=50, session=0, mean=1.5) -> Batch:
-    counts = RANDOM.poisson(mean, (spec.num_steps, trials, spec.max_channels)).astype(np.float32)
-    data = counts[: spec.data_steps, :, : spec.max_encoded]
+    counts = RANDOM.poisson(mean, (spec.num_bins, trials, spec.max_channels)).astype(np.float32)
+    data = counts[: spec.data_bins, :, : spec.max_encoded]
     target = tf.constant(counts) if spec.separate_target else None
     return Batch(tf.constant(data), None, tf.constant(session), target)
 

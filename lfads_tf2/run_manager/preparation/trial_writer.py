@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from lfads_tf2.data.blocks import trial_blocks
+from lfads_tf2.data.entries import CountCheck
 from lfads_tf2.run_manager.recordings.session_data import SessionDataError
 
 HALVES = ("train", "valid")
@@ -74,27 +75,19 @@ class TrialWriter:
         )
 
     def _finite(self, key: str, block: np.ndarray, start: int) -> None:
-        if np.asarray(block).dtype.kind == "f" and not np.isfinite(block).all():
-            self._refuse(key, block, start, ~np.isfinite(block), "NaN or infinity", "fill the gaps or leave trials out")
+        wrong = ~np.isfinite(block) if np.asarray(block).dtype.kind == "f" else np.zeros(0, bool)
+        if wrong.any():
+            trial, channel, time = np.argwhere(wrong)[0]
+            raise SessionDataError(
+                f"{self.name}: {key}: NaN or infinity at trial {start + trial}, channel {channel}, bin {time} "
+                f"(counted from 0; {wrong.sum()} such near it); fill the gaps or leave trials out"
+            )
 
     def _counts(self, key: str, block: np.ndarray, start: int) -> None:
-        kind = np.asarray(block).dtype.kind
-        if kind == "f":
-            self._finite("counts", block, start)
-            wrong = (block < 0) | (np.floor(block) != block)
-        elif kind == "i":
-            wrong = block < 0
-        elif kind in "ub":
-            return
-        else:
-            raise SessionDataError(f"{self.name}: counts must be numbers, got {np.asarray(block).dtype}")
-        if wrong.any():
-            advice = "give spike counts, or set c_output_dist to gaussian"
-            self._refuse("counts", block, start, wrong, "not a count", advice)
-
-    def _refuse(self, key: str, block, start: int, wrong: np.ndarray, what: str, advice: str) -> None:
-        trial, channel, time = np.argwhere(wrong)[0]
-        raise SessionDataError(
-            f"{self.name}: {key}: {what}: {block[trial, channel, time]} at trial {start + trial}, channel {channel}, "
-            f"bin {time} (counted from 0; {wrong.sum()} such near it); {advice}"
-        )
+        block = np.asarray(block)
+        if block.dtype.kind not in "fiub":
+            raise SessionDataError(f"{self.name}: counts must be numbers, got {block.dtype}")
+        check = CountCheck("trials x channels x time")
+        check.add(block, start)
+        if check.found:
+            raise SessionDataError("\n".join(f"{self.name}: counts: {problem}" for problem in check.problems()))

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lfads_tf2.benchmark.measuring import SHAPES, measure, measure_population
 from lfads_tf2.files import write_text
-from lfads_tf2.program.benchmark import SHAPES, measure, measure_population
 from lfads_tf2.program.screen import without_startup_lines
 from lfads_tf2.settings.arguments import Arguments, a_path, at_least
 

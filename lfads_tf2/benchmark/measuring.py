@@ -96,7 +96,7 @@ def _training(spec: ModelSpec, device, steps: int) -> dict:
     from lfads_tf2.types import Session
 
     hp = spec.hyperparameters
-    halves = [_counts(hp.batch_size, spec.num_steps, session.num_channels) for session in spec.sessions]
+    halves = [_counts(hp.batch_size, spec.num_bins, session.num_channels) for session in spec.sessions]
     sessions = [Session(shape.name, "", half, None) for shape, half in zip(spec.sessions, halves, strict=True)]
     start = time.perf_counter()
     model = LFADS(spec, native=device.native)
@@ -116,7 +116,7 @@ def _training(spec: ModelSpec, device, steps: int) -> dict:
         "step_seconds_median": median,
         "step_seconds_quartiles": [float(q) for q in np.percentile(times, [25, 75])],
         "trials_per_second": hp.batch_size / median,
-        "flop_per_step": flop_per_step(hp, spec.num_steps, spec.max_channels),
+        "flop_per_step": flop_per_step(hp, spec.num_bins, spec.max_channels),
         "seconds_before_first_step": before_first_step,
         "training_traces": epochs.traces["train"],
     }
@@ -127,7 +127,7 @@ def _posterior(spec: ModelSpec, device) -> dict:
     from lfads_tf2.model.lfads import LFADS
 
     run = Inference(LFADS(spec, native=device.native, for_training=False), 0, 0)
-    data = _counts(POSTERIOR_TRIALS, spec.num_steps, spec.max_channels)
+    data = _counts(POSTERIOR_TRIALS, spec.num_bins, spec.max_channels)
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
