@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,27 +55,35 @@ def matrix_peak(tf) -> float:
     return max(rates)
 
 
-def measure(shape: str, steps: int, plain: bool, threads: int) -> dict:
+class Way(NamedTuple):
+    """How a benchmark runs; the last three as the hyperparameters of these names (``num_threads`` the first)."""
+
+    plain: bool = False  # without the compiled kernels
+    threads: int = 0  # CPU threads; 0: all cores
+    device: str = "cpu"
+    jit_compile: str = "auto"
+
+
+def measure(shape: str, steps: int, way: Way) -> dict:
     """One shape's figures.
 
     Args:
         shape: a name in SHAPES.
         steps: training steps that are timed, after three that are not.
-        plain: without the compiled kernels.
-        threads: CPU threads; 0: all cores.
     """
-    if plain:
+    if way.plain:
         os.environ["LFADS_NATIVE"] = "0"
     import tensorflow as tf
 
     from lfads_tf2.program import devices
 
     settings, bins, channels = SHAPES[shape]
-    hp = HyperParameters(**settings, num_threads=threads)
+    hp = HyperParameters(**settings, num_threads=way.threads, device=way.device, jit_compile=way.jit_compile)
     device = devices.configure(hp)
     spec = ModelSpec(hp, bins, tuple(SessionShape(f"s{i}", n) for i, n in enumerate(channels)))
     with tf.device(device.name):
-        result = {"shape": shape, "native_kernels": device.native, "peak_flop_per_second": matrix_peak(tf)}
+        result = {"shape": shape, "device": device.name, "native_kernels": device.native, "xla": device.xla}
+        result |= {"peak_flop_per_second": matrix_peak(tf)}
         result |= _posterior(spec, device) if shape == "P" else _training(spec, device, steps)
     if "flop_per_step" in result:
         rate = result["flop_per_step"] / result["step_seconds_median"]
@@ -141,16 +150,15 @@ def _posterior(spec: ModelSpec, device) -> dict:
     }
 
 
-def measure_population(shape: str, members: int, steps: int, plain: bool, threads: int) -> dict:
+def measure_population(shape: str, members: int, steps: int, way: Way) -> dict:
     """A step of several models in one program against their steps one after the other, in turns in one process.
 
     Args:
         shape: a name in SHAPES, of one session.
         members: models.
         steps: rounds that are timed, after one that is not.
-        plain, threads: as in ``measure``.
     """
-    if plain:
+    if way.plain:
         os.environ["LFADS_NATIVE"] = "0"
     import tensorflow as tf
 
@@ -162,7 +170,8 @@ def measure_population(shape: str, members: int, steps: int, plain: bool, thread
 
     settings, bins, channels = SHAPES[shape]
     rates = {"learning_rate_init": {"min": 1e-5, "max": 1e-2}, "dropout_rate": {"min": 0, "max": 0.6}}
-    content = settings | {"num_threads": threads, "pbt": {"num_workers": members, "hps": rates}}
+    content = settings | {"num_threads": way.threads, "device": way.device, "jit_compile": way.jit_compile}
+    content |= {"pbt": {"num_workers": members, "hps": rates}}
     search = with_data(config_from(content, "benchmark"), bins, channels[0], 1)
     device = devices.configure(search.hyperparameters)
     trials = _counts(settings["batch_size"], bins, channels[0])
@@ -172,7 +181,7 @@ def measure_population(shape: str, members: int, steps: int, plain: bool, thread
     rows = np.arange(settings["batch_size"], dtype=np.int32)[None]
     one = tf.constant([0]), tf.constant(rows)
     every = tf.zeros([members, 1], tf.int32), tf.constant(np.stack([rows] * members))
-    result = {"shape": shape, "members": members, "native_kernels": device.native}
+    result = {"shape": shape, "members": members, "device": device.name, "native_kernels": device.native}
     with tf.device(device.name):
         population, _ = together.enter(tasks)
         alone.enter(tasks[0])
