@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from lfads_tf2.recordings import arrays
 from lfads_tf2.recordings.cutting import cut
 from lfads_tf2.recordings.halves import KINDS
 from lfads_tf2.recordings.reading import read
@@ -62,8 +63,9 @@ def parser() -> Arguments:
     )
     group.add_argument("--seed", type=int, default=0, help="of draws")
     group = top.add_argument_group("arrays of counts or spike times")
-    group.add_argument("--key", default="", help="name of the array in the file")
-    group.add_argument("--axes", default="", help="its axes, such as time,units or trials,time,units")
+    group.add_argument("--key", default="", help="name of the array in the file, STRUCT.FIELD in a struct")
+    group.add_argument("--axes", default="", help="its axes, such as time,units, trials,time,units or trials,units")
+    group.add_argument("--time-unit", default="s", choices=arrays.TIME_UNITS, help="of spike times (default s)")
     group.add_argument("--stored-bin-ms", type=float, help="width of the stored bins, where the file does not say")
     return top
 
@@ -79,7 +81,7 @@ def main(argv: list[str]) -> int:
     stored, window = given.pop("stored_bin_ms"), given.pop("window")
     recording = read(
         source.expanduser(), key=given.pop("key"), axes=given.pop("axes"), bin_ms=stored, groups=given.pop("groups"),
-        behavior=given["behavior"],
+        behavior=given["behavior"], time_unit=given.pop("time_unit"),
     )  # fmt: skip
     options = CutOptions(**given | {"behavior": tuple(given["behavior"]), "window": window and tuple(window)})
     found = cut(recording, options)

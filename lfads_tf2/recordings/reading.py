@@ -19,6 +19,7 @@ def read(
     bin_ms: float | None = None,
     groups: Sequence[str] = (),
     behavior: Sequence[str] = (),
+    time_unit: str = "s",
 ) -> RecordingData:
     """A recording from a file of any kind; arguments as those of ``RecordingData.read``.
 
@@ -32,7 +33,7 @@ def read(
     elif path.suffix.lower() == ".nwb":
         recording = nwb.read(path, behavior)
     elif path.suffix.lower() in (".npz", ".npy", ".mat") or h5py.is_hdf5(path):
-        recording = arrays.read(path, key, axes, bin_ms)
+        recording = arrays.read(path, key, axes, bin_ms, time_unit)
     else:
         raise RecordingError(
             f"{path} is of no known kind; give an NWB file, .npz, .npy, .mat, HDF5, or the folder of a spike sorter"
