@@ -56,7 +56,7 @@ setup(
         "run_manager": ["scipy>=1.13", "scikit-learn>=1.4"],
         "nwb": ["pynwb>=2.8"],
         "io": ["pynapple>=0.8", "xarray>=2024.1", "pandas>=2.1", "scipy>=1.13"],
-        "docs": ["mkdocs>=1.6,<2", "mkdocstrings[python]>=0.26"],
+        "docs": ["mkdocs>=1.6,<2", "mkdocstrings[python]>=0.26", "nbclient>=0.10", "ipykernel>=6"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",
