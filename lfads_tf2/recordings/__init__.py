@@ -26,7 +26,7 @@ class Recording(RecordingData):
             path: of the file, or of the folder of a spike sorter.
             options: ``key`` (name of the array), ``axes`` (such as "time,units"), ``bin_ms`` of stored counts,
                 ``time_unit`` of spike times in arrays ("s" or "ms"), ``groups`` of a sorter, ``behavior`` (names of
-                time series to read).
+                time series to read), ``allow_outside_files`` (links of an NWB file may leave its folder).
 
         Raises:
             RecordingError: it cannot be read.

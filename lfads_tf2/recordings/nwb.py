@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from lfads_tf2.data.linked_files import linked_files_problem
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Series, Table
 
 
-def read(path: Path, behavior: Sequence[str] = ()) -> RecordingData:
+def read(path: Path, behavior: Sequence[str] = (), allow_outside: bool = False) -> RecordingData:
     """Units, intervals and the named time series of a file.
 
     Args:
         path: of the file.
         behavior: names of time series, with their folders where a name is there twice (``behavior/hand_vel``).
+        allow_outside: links may lead to files outside the folder of this one.
 
     Raises:
         RecordingError: pynwb is missing, the file cannot be read, it has no units with spike times, or a time series
@@ -27,6 +29,10 @@ def read(path: Path, behavior: Sequence[str] = ()) -> RecordingData:
         from pynwb import NWBHDF5IO
     except ModuleNotFoundError:
         raise RecordingError("reading NWB files needs pynwb: pip install 'lfads-tf2[nwb]'") from None
+    # pynwb follows every link.
+    problem = linked_files_problem(path, allow_outside)
+    if problem:
+        raise RecordingError(problem)
     try:
         with NWBHDF5IO(str(path), "r") as reader:
             return _recording(reader.read(), str(path), behavior)

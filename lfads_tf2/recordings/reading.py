@@ -20,6 +20,7 @@ def read(
     groups: Sequence[str] = (),
     behavior: Sequence[str] = (),
     time_unit: str = "s",
+    allow_outside_files: bool = False,
 ) -> RecordingData:
     """A recording from a file of any kind; arguments as those of ``RecordingData.read``.
 
@@ -31,7 +32,7 @@ def read(
     if path.is_dir():
         recording = phy.read(path, groups)
     elif path.suffix.lower() == ".nwb":
-        recording = nwb.read(path, behavior)
+        recording = nwb.read(path, behavior, allow_outside_files)
     elif path.suffix.lower() in (".npz", ".npy", ".mat") or h5py.is_hdf5(path):
         recording = arrays.read(path, key, axes, bin_ms, time_unit)
     else:
