@@ -115,7 +115,7 @@ class Arrays(NamedTuple):
             validates = np.arange(len(trials.data)) % TRIALS_A_VALIDATION_TRIAL == TRIALS_A_VALIDATION_TRIAL - 1
             trains = ~validates
         else:
-            trains, validates = validation_windows(offsets, self.window, len(spikes))
+            trains, validates = validation_windows(offsets, self.window, offsets[-1] + self.window)
         return _chosen(trials, trains), _chosen(trials, validates) if validates.any() else None
 
 

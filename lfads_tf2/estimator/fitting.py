@@ -61,9 +61,19 @@ class Estimator(Parameters):
         TypeError: a setting has an unknown name.
     """
 
-    model: LFADS | None = None
-    step = 0
+    _model: LFADS | None = None
+    _step = 0
     _temporary: tempfile.TemporaryDirectory | None = None
+
+    @property
+    def model(self) -> LFADS | None:
+        """What was fitted; None before."""
+        return self._model
+
+    @property
+    def step(self) -> int:
+        """Training step of its weights."""
+        return self._step
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.model is not None
@@ -83,7 +93,8 @@ class Estimator(Parameters):
 
     def _with(self, model: LFADS, step: int) -> Estimator:
         # Inference by bins and seed; kept, so that later calls need no tracing.
-        self.model, self.step, self._inferences = model, step, {}
+        self._model, self._step, self._inferences = model, step, {}
+        self.n_features_in_ = model.spec.sessions[0].encoded_channels  # as scikit-learn calls it
         return self
 
     # Files
@@ -269,11 +280,11 @@ class Estimator(Parameters):
         Raises:
             ValueError: the model is not one of spike counts.
         """
-        if self.hyperparameters.output_dist != "poisson":
-            raise ValueError(f"bits a spike need counts; output_dist={self.hyperparameters.output_dist} has none")
         refuse_target_as_y(spikes, y, target)
         self._fitted()
         trials, offsets = self._fitted_trials(spikes, target, ext_input)
+        if self.hyperparameters.output_dist != "poisson":
+            raise ValueError(f"bits a spike need counts; output_dist={self.hyperparameters.output_dist} has none")
         first = self.hyperparameters.ic_enc_seq_len
         if trials.target.shape == trials.data.shape:
             means = channel_means(trials.data)
@@ -308,14 +319,11 @@ class Estimator(Parameters):
 
     def _inference(self, trials: Trials) -> Inference:
         """What infers trials of so many bins."""
-        spec, (bins, channels) = self.model.spec, trials.data.shape[1:]
-        wanted = (spec.data_bins, spec.sessions[0].encoded_channels)
-        if channels != wanted[1] or (bins != wanted[0] and spec.separate_target) or bins <= spec.first_bin:
-            raise ValueError(f"spikes must be trials x {wanted[0]} x {wanted[1]}, as in fit, got {trials.data.shape}")
+        spec, bins, wanted = self.model.spec, trials.data.shape[1], self.model.spec.data_bins
         key = (bins, self.seed)
         if key not in self._inferences:
             model = self.model
-            if bins != wanted[0]:
+            if bins != wanted:
                 sizes = dataclasses.replace(spec, num_bins=bins - spec.first_bin, encoded_bins=None)
                 model = self._built(sizes, _weights(model))
             self._inferences[key] = Inference(model, self.seed, self.step)
@@ -334,6 +342,14 @@ class Estimator(Parameters):
         bins = spec.first_bin + spec.num_bins if spec.separate_target else None
         trials, offsets = self._arrays.trials(spikes, target, ext_input, bins)
         check_inputs(spec.hyperparameters, trials.ext_input)
+        (bins, channels), wanted = trials.data.shape[1:], self.n_features_in_
+        if channels != wanted or (bins != spec.data_bins and spec.separate_target) or bins <= spec.first_bin:
+            # The first words are scikit-learn's.
+            features = f"X has {channels} features, but Estimator is expecting {wanted} features as input: "
+            raise ValueError(
+                f"{features if channels != wanted else ''}spikes must be trials x {spec.data_bins} x {wanted}, as in "
+                f"fit, got {trials.data.shape}"
+            )
         return trials, offsets
 
     @property
