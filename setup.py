@@ -62,7 +62,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.8",
             "scipy>=1.13",
-            "scikit-learn>=1.4",
+            "scikit-learn>=1.6",
             "nwbinspector>=0.6",
         ],
     },

@@ -34,7 +34,7 @@ from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import ModelSpec, Session, Trials
 
 
-class NotFitted(LFADSError, RuntimeError):
+class NotFitted(LFADSError, RuntimeError, ValueError):
     """Something was asked of an estimator that only a fitted one knows."""
 
 
