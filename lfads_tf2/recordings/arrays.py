@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lfads_tf2.errors import one_of
+from lfads_tf2.recordings.pynapple_files import read_pynapple
 from lfads_tf2.recordings.python_objects import continuous, cut_already, is_trials, spikes_by_unit
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
 from lfads_tf2.recordings.spike_trials import (
@@ -42,6 +43,10 @@ def read(path: Path, key: str, axes: str, bin_ms: float | None, time_unit: str =
     """
     if time_unit not in TIME_UNITS:
         raise RecordingError(f"--time-unit must be {one_of(TIME_UNITS, time_unit)}")
+    recording = read_pynapple(path, bin_ms) if path.suffix.lower() == ".npz" and not key else None
+    if recording is not None:
+        recording.source_format = "npz"
+        return recording
     content, kind = _content(path)
     if not content:
         raise RecordingError(f"{path} holds nothing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ def read(path: Path, behavior: Sequence[str] = (), allow_outside: bool = False) 
     if problem:
         raise RecordingError(problem)
     try:
-        with NWBHDF5IO(str(path), "r") as reader:
+        with warnings.catch_warnings(), NWBHDF5IO(str(path), "r") as reader:
+            # Of parts that are none of ours, and of schemas that are older than the library's.
+            warnings.filterwarnings("ignore", category=UserWarning, module="hdmf|pynwb")
             return _recording(reader.read(), str(path), behavior)
     except RecordingError:
         raise
@@ -47,7 +50,7 @@ def _recording(file: Any, name: str, behavior: Sequence[str]) -> RecordingData:
     units = file.units
     if units is None or not len(units) or "spike_times" not in units.colnames:
         lacks = "units" if units is None or not len(units) else "spike_times in its units table"
-        raise RecordingError(f"{name} has no {lacks}; LFADS needs sorted units (or counts, with --key)")
+        raise RecordingError(f"{name} has no {lacks}; LFADS needs sorted units with their spikes")
     observed = None
     if "obs_intervals" in units.colnames:
         observed = [np.asarray(units["obs_intervals"][n], np.float64).reshape(-1, 2) for n in range(len(units))]

@@ -35,7 +35,7 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
             Table(columns, np.array(ids)), [np.asarray(value[unit].t) for unit in ids], observed=observed
         )
     if kind == "pynapple" and np.ndim(getattr(value, "values", None)) == 2:
-        return _over_time(value, bin_ms)
+        return counts_of_frame(value, bin_ms)
     if kind == "xarray" and hasattr(value, "dims"):
         return _labelled(np.asarray(value), [str(d) for d in value.dims], value, bin_ms, axes)
     if kind == "pandas" and hasattr(value, "columns"):
@@ -61,7 +61,7 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
     raise RecordingError(f"a {type(value).__name__} is no recording; give {KNOWN}")
 
 
-def _over_time(frame: Any, bin_ms: float | None) -> RecordingData:
+def counts_of_frame(frame: Any, bin_ms: float | None) -> RecordingData:
     """A pynapple TsdFrame of counts, whose times are the bins' centres."""
     times = np.asarray(frame.t, np.float64)
     steps = np.diff(times)

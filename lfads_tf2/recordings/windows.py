@@ -140,8 +140,12 @@ def _beyond_all_spikes(recording: RecordingData, what: str, events: np.ndarray, 
 def table_of(recording: RecordingData, name: str) -> Table:
     """A table of intervals by name. Raises RecordingError when it is not there."""
     if name not in recording.tables:
-        there = ", ".join(recording.tables) or "none; use --chop LENGTH to cut the whole recording into windows"
-        raise RecordingError(f"{recording.name} has no table of intervals {name!r}; it has {there}")
+        there = ", ".join(recording.tables) or "none"
+        other = f"--table {next(iter(recording.tables))}, or " if recording.tables else ""
+        raise RecordingError(
+            f"{recording.name} has no table of intervals {name!r}; it has {there}. Use {other}--chop LENGTH to cut the "
+            "whole recording into windows"
+        )
     return recording.tables[name]
 
 
