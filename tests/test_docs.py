@@ -1,8 +1,9 @@
-"""The hyperparameter page is made from the declaration, and is up to date."""
+"""Pages that are made from something else are made from what it is now."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 
 import pytest
@@ -12,12 +13,16 @@ from lfads_tf2.hyperparameters import declared
 from lfads_tf2.settings.mapping import IGNORED
 
 
-@pytest.fixture
-def make_docs():
-    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "tools" / "make_docs.py")
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def make_docs():
+    return tool("make_docs")
 
 
 def test_the_page_is_up_to_date(make_docs):
@@ -52,3 +57,23 @@ def test_check_says_when_it_is_stale(make_docs, tmp_path, monkeypatch, capsys):
     assert make_docs.main() == 0
     make_docs.PAGE.write_text(make_docs.PAGE.read_text() + "\n")
     assert make_docs.main() == 1
+
+
+def test_the_notebook_is_the_tutorial_and_was_run(monkeypatch, tmp_path, capsys):
+    make_notebook = tool("make_notebook")
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "tutorial.ipynb").read_text(encoding="utf-8")
+    notebook = json.loads(text)
+    assert make_notebook.sources(notebook) == make_notebook.cells(page), "run: python tools/make_notebook.py"
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(code) == page.count("```python") and [cell["execution_count"] for cell in code] == [
+        *range(1, len(code) + 1)
+    ]
+    put_out = [output for cell in code for output in cell["outputs"]]
+    assert any("bits a spike: " in "".join(output["text"]) for output in put_out)
+    assert all(output["output_type"] != "error" for output in put_out) and len(text) < 1e6
+    monkeypatch.setattr("sys.argv", ["make_notebook.py", "--check"])
+    assert make_notebook.main() == 0
+    monkeypatch.setattr(make_notebook, "PAGE", tmp_path / "tutorial.md")
+    make_notebook.PAGE.write_text(page.replace("print(", "print (", 1))
+    assert make_notebook.main() == 1 and "is stale" in capsys.readouterr().err

@@ -44,25 +44,16 @@ def test_parameters():
     assert eval(repr(one)).get_params() == one.get_params()
 
 
-def test_scikit_learns_own_checks():
+def test_cloned_and_not_fitted():
     base = pytest.importorskip("sklearn.base", reason="scikit-learn is not installed")
-    from sklearn.utils import estimator_checks as checks
     from sklearn.utils.validation import check_is_fitted
 
     copied = base.clone(Estimator(num_samples=7, window=5, **SMALL))
     assert copied.get_params()["window"] == 5 and copied.hyperparameters.gen_dim == 6
-    continuous = Estimator(output_dist="gaussian", window=5, num_samples=1, **SMALL)
-    for check in (
-        checks.check_estimator_cloneable, checks.check_estimator_repr, checks.check_get_params_invariance,
-        checks.check_set_params, checks.check_valid_tag_types, checks.check_mixin_order, checks.check_complex_data,
-        checks.check_parameters_default_constructible, checks.check_estimators_unfitted, checks.check_fit1d,
-        checks.check_estimator_sparse_array, checks.check_dict_unchanged,
-    ):  # fmt: skip
-        check("Estimator", base.clone(continuous))
     with pytest.raises(NotFitted):
-        continuous.transform(RECORDING)
+        copied.transform(RECORDING)
     with pytest.raises(Exception, match="not fitted"):
-        check_is_fitted(continuous)
+        check_is_fitted(copied)
 
 
 def test_pipelines_and_searches():

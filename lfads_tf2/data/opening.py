@@ -69,11 +69,17 @@ def storage_problem(dataset: h5py.Dataset, path: str, allowed: bool) -> str | No
         allowed: whether numbers may come from anywhere.
     """
     plan = dataset.id.get_create_plist()
+    if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
+        return outside_problem(dataset, path, allowed)
+    return _unwritten(dataset, plan)
+
+
+def outside_problem(dataset: h5py.Dataset, path: str, allowed: bool) -> str | None:
+    """As ``storage_problem``, of datasets whose numbers lie elsewhere; None of others."""
+    plan = dataset.id.get_create_plist()
     if plan.get_layout() == h5py.h5d.VIRTUAL:
         return _virtual_problem(dataset, plan, path, allowed)
-    if plan.get_external_count():
-        return _external_problem(plan, path, allowed)
-    return _unwritten(dataset, plan)
+    return _external_problem(plan, path, allowed) if plan.get_external_count() else None
 
 
 def _virtual_problem(dataset: h5py.Dataset, plan, path: str, allowed: bool) -> str | None:

@@ -13,7 +13,7 @@ from lfads_tf2.data import check_against
 from lfads_tf2.data.facts import facts_of
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import LFADSError
-from lfads_tf2.estimator.arrays import Arrays, refuse_target_as_y
+from lfads_tf2.estimator.arrays import Arrays, check_inputs, refuse_target_as_y
 from lfads_tf2.estimator.parameters import OWN_PARAMETERS, Parameters
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, crop_channels
@@ -34,7 +34,7 @@ from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import ModelSpec, Session, Trials
 
 
-class NotFitted(LFADSError, RuntimeError):
+class NotFitted(LFADSError, RuntimeError, ValueError):
     """Something was asked of an estimator that only a fitted one knows."""
 
 
@@ -61,9 +61,19 @@ class Estimator(Parameters):
         TypeError: a setting has an unknown name.
     """
 
-    model: LFADS | None = None
-    step = 0
+    _model: LFADS | None = None
+    _step = 0
     _temporary: tempfile.TemporaryDirectory | None = None
+
+    @property
+    def model(self) -> LFADS | None:
+        """What was fitted; None before."""
+        return self._model
+
+    @property
+    def step(self) -> int:
+        """Training step of its weights."""
+        return self._step
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.model is not None
@@ -83,7 +93,8 @@ class Estimator(Parameters):
 
     def _with(self, model: LFADS, step: int) -> Estimator:
         # Inference by bins and seed; kept, so that later calls need no tracing.
-        self.model, self.step, self._inferences = model, step, {}
+        self._model, self._step, self._inferences = model, step, {}
+        self.n_features_in_ = model.spec.sessions[0].encoded_channels  # as scikit-learn calls it
         return self
 
     # Files
@@ -120,7 +131,9 @@ class Estimator(Parameters):
 
     # Fitting and inferring
 
-    def fit(self, spikes, y=None, *, target=None, valid=None, valid_target=None) -> Estimator:
+    def fit(
+        self, spikes, y=None, *, target=None, valid=None, valid_target=None, ext_input=None, valid_ext_input=None
+    ) -> Estimator:
         """Trains on spike counts, and keeps the weights of the lowest validation cost.
 
         Args:
@@ -131,22 +144,28 @@ class Estimator(Parameters):
             y: ignored; pipelines pass what comes after this step.
             target: what is reconstructed where it has more channels or bins than ``spikes``, which come first in it;
                 None: the spikes themselves.
-            valid, valid_target: validation trials of the same kind; None: every fifth of the trials, or of 25 pieces
-                of a continuous recording.
+            valid, valid_target, valid_ext_input: validation trials of the same kind; None: every fifth of the trials,
+                or of 25 pieces of a continuous recording.
+            ext_input: measured inputs of every bin, trials x bins x ``ext_input_dim`` (with ``window`` also bins x
+                inputs), where that setting is above 0. With bins of the spikes alone they are 0 in further bins of the
+                target. ``preset="auto"`` sets ``ext_input_dim`` by them.
 
         Raises:
-            ValueError: the arrays do not fit each other or the observation model.
+            ValueError: the arrays do not fit each other, the observation model or ``ext_input_dim``.
             SettingsError, RunError: ``save_dir`` holds a model of other sizes, or of other data.
         """
         refuse_target_as_y(spikes, y, target)
         if valid is None:
-            train, valid_trials = self._arrays.halves(spikes, target)
+            train, valid_trials = self._arrays.halves(spikes, target, ext_input)
         else:
-            train, valid_trials = self._trials(spikes, target), self._trials(valid, valid_target)
+            train, _ = self._arrays.trials(spikes, target, ext_input)
+            valid_trials, _ = self._arrays.trials(valid, valid_target, valid_ext_input)
         session = Session("session", "the arrays", train, valid_trials)
         if self.preset == auto.NAME:
             chosen = auto.settled(facts_of([session]), self.settings)
             self.hyperparameters = HyperParameters(seed=self.seed, **chosen)
+        for half in (train, valid_trials) if valid_trials else (train,):
+            check_inputs(self.hyperparameters, half.ext_input)
         found = check_against(self.hyperparameters, [session])
         if found:
             raise ValueError("\n".join(found))
@@ -171,22 +190,22 @@ class Estimator(Parameters):
             saved_models.save(folder, model, step, self._facts())
         return self._with(model, step)
 
-    def infer(self, spikes, target=None) -> dict[str, np.ndarray]:
+    def infer(self, spikes, target=None, *, ext_input=None) -> dict[str, np.ndarray]:
         """Everything that is inferred for trials: rates (``output_dist_params``), ``factors``, ``gen_states``,
         ``controller_outputs``, ``post_g0_mean`` and so on, trial-major, under the names of the result files.
 
         Of a continuous recording, what has bins is merged, bins first; the rest has a row for each window.
 
         Args:
-            spikes, target: as ``fit`` takes them; the target only counts for the costs. Trials may have other bins than
-                in ``fit`` where there is no target.
+            spikes, target, ext_input: as ``fit`` takes them; the target only counts for the costs. Trials may have
+                other bins than in ``fit`` where there is no target.
 
         Raises:
             RuntimeError: nothing has been fitted yet.
-            ValueError: the trials are not of the model's channels.
+            ValueError: the trials are not of the model's channels, or lack its external inputs.
         """
         model = self._fitted()
-        trials, offsets = self._arrays.trials(spikes, target)
+        trials, offsets = self._fitted_trials(spikes, target, ext_input)
         inference = self._inference(trials)
         spec = inference.model.spec
         if spec.separate_target and trials.recon is None:
@@ -205,43 +224,73 @@ class Estimator(Parameters):
             for name, values in results.items()
         }  # fmt: skip
 
-    def transform(self, spikes) -> np.ndarray:
+    def transform(self, spikes, *, ext_input=None) -> np.ndarray:
         """Rates of trials, trials x bins x channels of the target, in expected spikes a bin. See ``infer``.
 
         Of a continuous recording, bins x channels. Of a list of trials, a list.
         """
-        rates = self.infer(spikes)["output_dist_params"][..., : self._fitted().spec.sessions[0].num_channels]
+        rates = self.infer(spikes, ext_input=ext_input)["output_dist_params"][
+            ..., : self._fitted().spec.sessions[0].num_channels
+        ]
         if isinstance(spikes, list | tuple) and len({len(trial) for trial in spikes}) > 1:
             return [found[: len(trial)] for found, trial in zip(rates, spikes, strict=True)]
         return rates
 
-    def fit_transform(self, spikes, y=None, *, target=None) -> np.ndarray:
+    def fit_transform(self, spikes, y=None, *, target=None, ext_input=None) -> np.ndarray:
         """``fit``, then ``transform`` of the same trials."""
-        return self.fit(spikes, y, target=target).transform(spikes)
+        return self.fit(spikes, y, target=target, ext_input=ext_input).transform(spikes, ext_input=ext_input)
 
-    def score(self, spikes, y=None, *, target=None) -> float:
+    def sample(self, number: int, *, ext_input=None) -> dict[str, np.ndarray]:
+        """Trials drawn from the prior, of the bins of ``fit``, under the names of ``infer``; inferred inputs are called
+        ``prior_zs_ar_con``. The same seed draws the same.
+
+        Args:
+            number: of trials.
+            ext_input: trials x bins x inputs, taken in turn, where they act on the generator
+                (``inject_ext_input_to_gen``).
+
+        Raises:
+            RuntimeError: nothing has been fitted yet.
+            ValueError: the generator has external inputs and none are given, or they do not fit it.
+        """
+        model, spec = self._fitted(), self._fitted().spec
+        if number < 1:
+            raise ValueError(f"number must be at least 1, got {number}")
+        inputs, bins = self._arrays.checked_inputs(ext_input), spec.first_bin + spec.num_bins
+        if model.injects_ext_input:
+            check_inputs(spec.hyperparameters, inputs)
+            if inputs.ndim != 3 or inputs.shape[1] != bins:
+                raise ValueError(f"ext_input must be trials x {bins} bins x inputs, got {inputs.shape}")
+            inputs = inputs[np.arange(number) % len(inputs), spec.first_bin :]
+        elif inputs is not None:
+            raise ValueError("the generator has no external inputs (inject_ext_input_to_gen); leave ext_input out")
+        results = Inference(model, self.seed, self.step).prior_sample(0, number, inputs)
+        channels, reported = spec.sessions[0].num_channels, model.observation.num_reported
+        return results | {"output_dist_params": crop_channels(results["output_dist_params"], channels, reported)}
+
+    def score(self, spikes, y=None, *, target=None, ext_input=None) -> float:
         """Bits a spike of spikes that the encoders do not read, so that a model that copies them scores low.
 
         With a target beside the spikes these are its further channels and bins; else each spike count is masked once
         (``lfads_tf2.held_out``), window by window in a continuous recording.
 
         Args:
-            spikes, y, target: as ``fit`` takes them.
+            spikes, y, target, ext_input: as ``fit`` takes them.
 
         Raises:
             ValueError: the model is not one of spike counts.
         """
+        refuse_target_as_y(spikes, y, target)
+        self._fitted()
+        trials, offsets = self._fitted_trials(spikes, target, ext_input)
         if self.hyperparameters.output_dist != "poisson":
             raise ValueError(f"bits a spike need counts; output_dist={self.hyperparameters.output_dist} has none")
-        refuse_target_as_y(spikes, y, target)
-        trials, offsets = self._arrays.trials(spikes, target)
         first = self.hyperparameters.ic_enc_seq_len
         if trials.target.shape == trials.data.shape:
-            self._fitted()
             means = channel_means(trials.data)
             rates = self._inference(trials).held_out_rates(0, trials, means)
             return metrics.bits_per_spike(rates, np.array(trials.target, np.float64)[:, first:])
-        rates = self.infer(spikes)["output_dist_params"]
+        rates = self.infer(spikes, ext_input=ext_input)["output_dist_params"]
         if offsets is None:
             truth, seen = (
                 np.array(trials.target, np.float64)[:, first:],
@@ -270,14 +319,11 @@ class Estimator(Parameters):
 
     def _inference(self, trials: Trials) -> Inference:
         """What infers trials of so many bins."""
-        spec, (bins, channels) = self.model.spec, trials.data.shape[1:]
-        wanted = (spec.data_bins, spec.sessions[0].encoded_channels)
-        if channels != wanted[1] or (bins != wanted[0] and spec.separate_target) or bins <= spec.first_bin:
-            raise ValueError(f"spikes must be trials x {wanted[0]} x {wanted[1]}, as in fit, got {trials.data.shape}")
+        spec, bins, wanted = self.model.spec, trials.data.shape[1], self.model.spec.data_bins
         key = (bins, self.seed)
         if key not in self._inferences:
             model = self.model
-            if bins != wanted[0]:
+            if bins != wanted:
                 sizes = dataclasses.replace(spec, num_bins=bins - spec.first_bin, encoded_bins=None)
                 model = self._built(sizes, _weights(model))
             self._inferences[key] = Inference(model, self.seed, self.step)
@@ -287,11 +333,24 @@ class Estimator(Parameters):
         """What ``load`` makes the estimator again from."""
         return {n: getattr(self, n) for n in OWN_PARAMETERS if n not in ("callbacks", "save_dir")} | self.settings
 
-    def _checked(self, name: str, array) -> np.ndarray | None:
-        return self._arrays.checked(name, array)
-
     def _trials(self, spikes, target) -> Trials:
         return self._arrays.trials(spikes, target)[0]
+
+    def _fitted_trials(self, spikes, target, ext_input) -> tuple[Trials, np.ndarray | None]:
+        """Trials for the fitted model, and the first bin of each window."""
+        spec = self.model.spec
+        bins = spec.first_bin + spec.num_bins if spec.separate_target else None
+        trials, offsets = self._arrays.trials(spikes, target, ext_input, bins)
+        check_inputs(spec.hyperparameters, trials.ext_input)
+        (bins, channels), wanted = trials.data.shape[1:], self.n_features_in_
+        if channels != wanted or (bins != spec.data_bins and spec.separate_target) or bins <= spec.first_bin:
+            # The first words are scikit-learn's.
+            features = f"X has {channels} features, but Estimator is expecting {wanted} features as input: "
+            raise ValueError(
+                f"{features if channels != wanted else ''}spikes must be trials x {spec.data_bins} x {wanted}, as in "
+                f"fit, got {trials.data.shape}"
+            )
+        return trials, offsets
 
     @property
     def _arrays(self) -> Arrays:

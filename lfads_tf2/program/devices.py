@@ -28,6 +28,7 @@ def configure(hp: HyperParameters) -> Device:
 
     Must come before TensorFlow's first operation. A device that is not there falls back to the CPU with one line.
     """
+    tf.get_logger().addFilter(_worth_saying)
     name = _device_name(hp)
     # XLA fuses away a GPU's many launches; a CPU's products are slower in it.
     xla = hp.jit_compile == "true" or (hp.jit_compile == "auto" and "gpu" in name)
@@ -46,6 +47,12 @@ def configure(hp: HyperParameters) -> Device:
     except RuntimeError:
         log.debug("TensorFlow is already running; its threads stay as they are.")
     return Device(name, native, xla, min(hp.num_gpus, len(tf.config.get_visible_devices("GPU"))))
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not that inference is traced again and again: TensorFlow counts the functions of all models together."""
+    message = record.getMessage()
+    return "<function Inference._" not in message or "retracing" not in message
 
 
 def _device_name(hp: HyperParameters) -> str:

@@ -46,6 +46,7 @@ def parser() -> Arguments:
     nwb = found.add_argument_group("nwb")
     nwb.add_argument("--source", type=a_path, help="the NWB file that was imported, where it was moved")
     nwb.add_argument("--any-source", action="store_true", help="even if its content has changed since")
+    nwb.add_argument("--allow-outside-files", action="store_true", help="follow links out of the recording's folder")
     nwb.add_argument("--prefix", default="lfads", help="of the names in the file (%(default)s)")
     nwb.add_argument("--session-start-time", metavar="ISO", help="when the session began, for a new file")
     nwb.add_argument("--subject", action="append", default=[], metavar="KEY=VALUE",
@@ -78,7 +79,7 @@ def _write(one: SessionResults, folder: Path, stem: str, options: argparse.Names
     if options.to == "nwb":
         return [to_nwb(
             one, folder / f"{stem}.nwb", options.source, options.any_source, options.session_start_time, subject,
-            options.prefix,
+            options.prefix, options.allow_outside_files,
         )]  # fmt: skip
     if options.to == "nlb":
         return [to_benchmark(one, folder / "submission.h5", options.dataset or stem)]

@@ -25,7 +25,8 @@ class Recording(RecordingData):
         Args:
             path: of the file, or of the folder of a spike sorter.
             options: ``key`` (name of the array), ``axes`` (such as "time,units"), ``bin_ms`` of stored counts,
-                ``groups`` of a sorter, ``behavior`` (names of time series to read).
+                ``time_unit`` of spike times in arrays ("s" or "ms"), ``groups`` of a sorter, ``behavior`` (names of
+                time series to read), ``allow_outside_files`` (links of an NWB file may leave its folder).
 
         Raises:
             RecordingError: it cannot be read.
@@ -38,7 +39,8 @@ class Recording(RecordingData):
 
         Args:
             value: a dict of spike times (seconds) by unit, a pynapple TsGroup, neo SpikeTrains, a SpikeInterface
-                sorting, a pandas DataFrame or xarray DataArray of counts, an array, or a list of trials' counts.
+                sorting, a pandas DataFrame or xarray DataArray of counts, an array, a list of units' spike times, a
+                list of trials' counts, or of each trial a list of units' spike times relative to it.
             bin_ms: bin width of counts, where the value does not say.
             axes: of counts, such as "time,units" or "trials,time,units".
 

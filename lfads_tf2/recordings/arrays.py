@@ -1,4 +1,4 @@
-"""Counts or spike times in .npy, .npz, .mat of any version and HDF5."""
+"""Counts or spike times, of a session or of trials, in .npy, .npz, .mat of any version and HDF5."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from lfads_tf2.errors import one_of
+from lfads_tf2.recordings.pynapple_files import read_pynapple
 from lfads_tf2.recordings.python_objects import continuous, cut_already, is_trials, spikes_by_unit
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.spike_trials import (
+    column_of,
+    is_cell,
+    is_trials_of_times,
+    spikes_of_trials,
+    trial_columns,
+)
 from lfads_tf2.recordings.variables import load_file
 
 # Names under which counts, flat spike times and their units usually stand.
@@ -16,67 +25,105 @@ COUNTS = ("counts", "spikes", "spike_counts", "binned", "data", "Y", "y")
 TIMES = ("spike_times", "spikeTimes", "times", "ts")
 UNITS = ("spike_clusters", "spike_units", "units", "unit_ids", "clusters", "unit")
 BIN_WIDTHS = ("bin_width_ms", "bin_size_ms", "bin_ms", "binMs")
+TIME_UNITS = {"s": 1.0, "ms": 0.001}
 
 
-def read(path: Path, key: str, axes: str, bin_ms: float | None) -> RecordingData:
+def read(path: Path, key: str, axes: str, bin_ms: float | None, time_unit: str = "s") -> RecordingData:
     """The activity in a file of arrays.
 
     Args:
         path: of the file.
-        key: name of the array; empty: the usual names are tried.
-        axes: of counts, such as "time,units" or "trials,time,units".
+        key: name of the array, ``struct.field`` in a struct; empty: the usual names are tried.
+        axes: of counts, such as "time,units" or "trials,time,units"; of a cell of spike times, "trials,units".
         bin_ms: width of the stored bins.
+        time_unit: of spike times, s or ms.
 
     Raises:
         RecordingError: no such array, or one that holds no counts and no spike times.
     """
+    if time_unit not in TIME_UNITS:
+        raise RecordingError(f"--time-unit must be {one_of(TIME_UNITS, time_unit)}")
+    recording = read_pynapple(path, bin_ms) if path.suffix.lower() == ".npz" and not key else None
+    if recording is not None:
+        recording.source_format = "npz"
+        return recording
     content, kind = _content(path)
     if not content:
         raise RecordingError(f"{path} holds nothing")
+    recording = _activity(content, str(path), key, axes, bin_ms, TIME_UNITS[time_unit])
+    recording.source_format = kind
+    return recording
+
+
+def _activity(
+    content: dict[str, Any], path: str, key: str, axes: str, bin_ms: float | None, unit_s: float
+) -> RecordingData:
     if bin_ms is None:
         bin_ms = next((float(np.ravel(content[n])[0]) for n in BIN_WIDTHS if n in content), None)
-    if not key:
-        times = next((name for name in TIMES if name in content), None)
-        units = next((name for name in UNITS if name in content), None)
-        if times is not None:
-            recording = spikes_by_unit(content[times], content.get(units), str(path))
-            return _of_kind(recording, kind)
-        key = next((name for name in COUNTS if name in content), "")
-        if not key:
-            if len(content) != 1:
-                raise RecordingError(
-                    f"{path} holds {', '.join(content)}; say which are the spikes, such as --key {next(iter(content))}"
-                )
-            key = next(iter(content))
-    if key not in content:
-        raise RecordingError(f"{path} has no {key!r}; it holds {', '.join(content)}")
-    value = _structs(content[key])
+    times = next((name for name in TIMES if name in content), "")
+    units = next((name for name in UNITS if name in content), "")
+    if (not key or key == times) and times and units:
+        return spikes_by_unit(np.asarray(content[times]) * unit_s, content[units], path)
+    key = key or times or next((name for name in COUNTS if name in content), "")
+    if not key and len(content) != 1:
+        raise RecordingError(
+            f"{path} holds {', '.join(content)}; say which are the spikes, such as --key {next(iter(content))}"
+        )
+    key = key or next(iter(content))
+    content, name = _around(content, key, path)
+    value = _structs(content[name])
+    if is_trials_of_times(value):
+        number = len(value) if axes != "units,trials" else value.shape[1]
+        beside = {other: column_of(values, number) for other, values in content.items()}
+        columns = {other: column for other, column in beside.items() if column is not None and other != name}
+        return spikes_of_trials(value, axes, columns, path, unit_s)
+    if is_cell(value) or isinstance(value, dict):
+        rows = value if isinstance(value, dict) else dict(enumerate(value))
+        return spikes_by_unit(
+            {unit: _row(row, f"{path}: {key}, {unit}") * unit_s for unit, row in rows.items()}, None, path
+        )
+    if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype == object:
+        value = list(value.ravel())
     if is_trials(value):
-        return _of_kind(cut_already(value, axes or "time,units", bin_ms, str(path)), kind)
-    if isinstance(value, dict):
-        return _of_kind(spikes_by_unit(value, None, str(path)), kind)
+        return cut_already(value, axes or "time,units", bin_ms, path)
+    if isinstance(value, list) or np.asarray(value).dtype.kind == "O":
+        raise RecordingError(f"{path}: {key} is a cell of neither spike times nor counts of trials; give another --key")
     value = np.asarray(value)
     if value.ndim == 3:
-        return _of_kind(cut_already(value, axes, bin_ms, str(path)), kind)
+        return cut_already(value, axes, bin_ms, path)
     if value.ndim == 1 and value.dtype.kind in "fiu" and not axes:
         raise RecordingError(f"{path}: {key} is one row of {len(value)} numbers; counts of several units are needed")
-    return _of_kind(continuous(value, axes, bin_ms, str(path)), kind)
+    return continuous(value, axes, bin_ms, path)
+
+
+def _around(content: dict[str, Any], key: str, path: str) -> tuple[dict[str, Any], str]:
+    """The variables beside the one that is asked for, and its name among them."""
+    within, _, name = key.rpartition(".")
+    if key in content:
+        return content, key
+    inner = _structs(content.get(within))
+    if isinstance(inner, dict) and name in inner:
+        return inner, name
+    if isinstance(inner, list) and all(isinstance(trial, dict) and name in trial for trial in inner):
+        others = {other: values for other, values in trial_columns(inner).items() if other != name}
+        return {**others, name: [trial[name] for trial in inner]}, name
+    raise RecordingError(f"{path} has no {key!r}; it holds {', '.join(content)}")
+
+
+def _row(value: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(value, np.float64).ravel()
+    except (TypeError, ValueError):
+        raise RecordingError(f"{what}: holds no spike times; name the field with --key STRUCT.FIELD") from None
 
 
 def _structs(value: Any) -> Any:
     """A struct array, which version 7.3 of MATLAB stores field by field, as a list of structs."""
-    if not isinstance(value, dict) or not value or not all(isinstance(part, list) for part in value.values()):
+    rows = isinstance(value, dict) and [isinstance(part, list) or np.ndim(part) == 1 for part in value.values()]
+    if not rows or not all(rows) or len({len(part) for part in value.values()}) > 1:
         return value
-    number = len(next(iter(value.values())))
-    if any(len(part) != number for part in value.values()):
-        return value
-    structs = [{name: part[n] for name, part in value.items()} for n in range(number)]
-    return structs if is_trials(structs) else value
-
-
-def _of_kind(recording: RecordingData, kind: str) -> RecordingData:
-    recording.source_format = kind
-    return recording
+    structs = [{name: part[n] for name, part in value.items()} for n in range(len(next(iter(value.values()))))]
+    return structs if is_trials(structs) or is_trials_of_times(structs) else value
 
 
 def _content(path: Path) -> tuple[dict[str, Any], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from lfads_tf2.recordings import arrays
 from lfads_tf2.recordings.cutting import cut
 from lfads_tf2.recordings.halves import KINDS
 from lfads_tf2.recordings.reading import read
@@ -28,6 +29,7 @@ def parser() -> Arguments:
     top.add_argument("source", type=a_path, help="NWB, .npz, .npy, .mat, HDF5, or the folder of a spike sorter (phy)")
     top.add_argument("-o", "--output", type=a_path, required=True, metavar="DATA", help="data folder for lfads train")
     top.add_argument("--name", default="", help="of the session (default: the source's)")
+    top.add_argument("--allow-outside-files", action="store_true", help="follow an NWB file's links out of its folder")
     top.add_argument("--bin-ms", type=float, default=default.bin_ms, help="bin width (default %(default)s)")
     group = top.add_argument_group("trials")
     group.add_argument("--table", default=default.table, help="table of intervals (default %(default)s)")
@@ -62,8 +64,9 @@ def parser() -> Arguments:
     )
     group.add_argument("--seed", type=int, default=0, help="of draws")
     group = top.add_argument_group("arrays of counts or spike times")
-    group.add_argument("--key", default="", help="name of the array in the file")
-    group.add_argument("--axes", default="", help="its axes, such as time,units or trials,time,units")
+    group.add_argument("--key", default="", help="name of the array in the file, STRUCT.FIELD in a struct")
+    group.add_argument("--axes", default="", help="its axes, such as time,units, trials,time,units or trials,units")
+    group.add_argument("--time-unit", default="s", choices=arrays.TIME_UNITS, help="of spike times (default s)")
     group.add_argument("--stored-bin-ms", type=float, help="width of the stored bins, where the file does not say")
     return top
 
@@ -77,10 +80,8 @@ def main(argv: list[str]) -> int:
     given = vars(parser().parse_args(argv))
     source, output, name = (given.pop(key) for key in ("source", "output", "name"))
     stored, window = given.pop("stored_bin_ms"), given.pop("window")
-    recording = read(
-        source.expanduser(), key=given.pop("key"), axes=given.pop("axes"), bin_ms=stored, groups=given.pop("groups"),
-        behavior=given["behavior"],
-    )  # fmt: skip
+    reading = {name: given.pop(name) for name in ("key", "axes", "groups", "time_unit", "allow_outside_files")}
+    recording = read(source.expanduser(), bin_ms=stored, behavior=given["behavior"], **reading)
     options = CutOptions(**given | {"behavior": tuple(given["behavior"]), "window": window and tuple(window)})
     found = cut(recording, options)
     path = found.write(output, name)

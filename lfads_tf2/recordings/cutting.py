@@ -48,8 +48,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
     conditions = None
     if options.condition:
         if options.condition not in found.columns:
-            what = f"the table {options.table} of {recording.name}"
-            _table_of(recording, options).column(options.condition, what)
+            _table_of(recording, options).column(options.condition, f"the table {options.table} of {recording.name}")
         conditions = found.columns[options.condition]
     half = _halves(options, found, conditions, bin_s)
     dropped += [
@@ -65,8 +64,9 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
 
 def _table_of(recording: RecordingData, options: CutOptions):
     if options.table not in recording.tables:
+        what = f"--condition={options.condition}" if options.condition else f"--table={options.table}"
         raise RecordingError(
-            f"--condition={options.condition}: {recording.name} has no table of trials to take it from"
+            f"{what}: {recording.name} has no such table; it has {', '.join(recording.tables) or 'none'}"
         )
     return recording.tables[options.table]
 
@@ -76,6 +76,8 @@ def _windows_and_counts(recording: RecordingData, options: CutOptions, units: np
         raise RecordingError(f"{recording.name}: no unit is left; loosen --units, --min-rate or --min-presence")
     if recording.trials is not None:
         return _ready_trials(recording, options, units, bin_s)
+    if options.chop is not None and recording.trial_span is not None:
+        raise RecordingError(f"{recording.name} holds trials, each with a clock of its own; give --window for --chop")
     if options.chop is not None:
         found = windows.chopped(recording, options.chop, options.overlap, bin_s)
     elif not recording.tables:
@@ -88,14 +90,22 @@ def _windows_and_counts(recording: RecordingData, options: CutOptions, units: np
 
 
 def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarray, bin_s: float):
-    """Trials that were cut already: only re-binned, and made equally long as the user chooses."""
+    """Trials that were cut already: chosen, re-binned, and made equally long as the user chooses."""
+    if options.align or options.window or options.chop is not None:
+        raise RecordingError(
+            f"{recording.name} holds counts that were cut into trials already; leave --align, --window and --chop out"
+        )
     factor = binning.whole_factor(bin_s, recording.bin_s, recording.name)
+    table = _table_of(recording, options)
+    wanted = chosen(options.where, table, f"the trials of {recording.name}")
+    dropped = [Dropped("trial", str(n), f"not {options.where}") for n in np.flatnonzero(~wanted)]
+    if not wanted.any():
+        raise RecordingError(f"{recording.name}: no trial is {options.where}; loosen --where")
     own = np.array([len(trial) // factor for trial in recording.trials])
-    kept = np.ones(len(own), bool)
-    bins, own = windows.whole_intervals(own * bin_s, kept, bin_s, options.lengths, recording.name)
+    bins, own = windows.whole_intervals(own * bin_s, wanted, bin_s, options.lengths, recording.name)
     kept = own >= (1 if options.lengths == "pad" else bins)
-    dropped = [Dropped("trial", str(n), f"shorter than {bins} bins") for n in np.flatnonzero(~kept)]
-    rows = np.flatnonzero(kept)
+    dropped += [Dropped("trial", str(n), f"shorter than {bins} bins") for n in np.flatnonzero(wanted & ~kept)]
+    rows = np.flatnonzero(wanted & kept)
     if not len(rows):
         raise RecordingError(f"{recording.name}: no trial has {bins} bins; loosen --lengths")
     whole = np.zeros((len(rows), bins, len(units)), np.int64)
@@ -109,7 +119,9 @@ def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarr
     cut_off = f"{rest} stored bins at the ends of trials are left out: they fill no bin, or lie beyond the shortest"
     notes = [cut_off] if rest else []
     lengths = None if (own[rows] >= bins).all() else np.minimum(own[rows], bins)
-    found = Windows(nothing, bins, rows, nothing, {}, (0.0, bins * options.bin_ms), "trials", dropped, notes, lengths)
+    columns = {name: values[rows] for name, values in table.columns.items()}
+    window = (0.0, bins * options.bin_ms)
+    found = Windows(nothing, bins, rows, nothing, columns, window, "trials", dropped, notes, lengths)
     return found, whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
 
 

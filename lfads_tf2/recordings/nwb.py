@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lfads_tf2.data.linked_files import linked_files_problem
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Series, Table
 
 
-def read(path: Path, behavior: Sequence[str] = ()) -> RecordingData:
+def read(path: Path, behavior: Sequence[str] = (), allow_outside: bool = False) -> RecordingData:
     """Units, intervals and the named time series of a file.
 
     Args:
         path: of the file.
         behavior: names of time series, with their folders where a name is there twice (``behavior/hand_vel``).
+        allow_outside: links may lead to files outside the folder of this one.
 
     Raises:
         RecordingError: pynwb is missing, the file cannot be read, it has no units with spike times, or a time series
@@ -27,8 +30,14 @@ def read(path: Path, behavior: Sequence[str] = ()) -> RecordingData:
         from pynwb import NWBHDF5IO
     except ModuleNotFoundError:
         raise RecordingError("reading NWB files needs pynwb: pip install 'lfads-tf2[nwb]'") from None
+    # pynwb follows every link.
+    problem = linked_files_problem(path, allow_outside)
+    if problem:
+        raise RecordingError(problem)
     try:
-        with NWBHDF5IO(str(path), "r") as reader:
+        with warnings.catch_warnings(), NWBHDF5IO(str(path), "r") as reader:
+            # Of parts that are none of ours, and of schemas that are older than the library's.
+            warnings.filterwarnings("ignore", category=UserWarning, module="hdmf|pynwb")
             return _recording(reader.read(), str(path), behavior)
     except RecordingError:
         raise
@@ -41,7 +50,7 @@ def _recording(file: Any, name: str, behavior: Sequence[str]) -> RecordingData:
     units = file.units
     if units is None or not len(units) or "spike_times" not in units.colnames:
         lacks = "units" if units is None or not len(units) else "spike_times in its units table"
-        raise RecordingError(f"{name} has no {lacks}; LFADS needs sorted units (or counts, with --key)")
+        raise RecordingError(f"{name} has no {lacks}; LFADS needs sorted units with their spikes")
     observed = None
     if "obs_intervals" in units.colnames:
         observed = [np.asarray(units["obs_intervals"][n], np.float64).reshape(-1, 2) for n in range(len(units))]

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table, counts_by_time, unit_table
+from lfads_tf2.recordings.spike_trials import is_cell, is_trials_of_times, spikes_of_trials, trial_columns
 
 KNOWN = (
     "a dict of spike times by unit, a pynapple TsGroup or TsdFrame of counts, neo SpikeTrains, a SpikeInterface "
-    "sorting, a pandas DataFrame or xarray DataArray of counts (time x units), an array with axes=..., or a list of "
-    "trials' counts (time x units)"
+    "sorting, a pandas DataFrame or xarray DataArray of counts (time x units), an array with axes=..., a list of "
+    "units' spike times, a list of trials' counts (time x units), or of each trial a list of units' spike times"
 )
 
 
@@ -34,7 +35,7 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
             Table(columns, np.array(ids)), [np.asarray(value[unit].t) for unit in ids], observed=observed
         )
     if kind == "pynapple" and np.ndim(getattr(value, "values", None)) == 2:
-        return _over_time(value, bin_ms)
+        return counts_of_frame(value, bin_ms)
     if kind == "xarray" and hasattr(value, "dims"):
         return _labelled(np.asarray(value), [str(d) for d in value.dims], value, bin_ms, axes)
     if kind == "pandas" and hasattr(value, "columns"):
@@ -48,6 +49,10 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
         ids = [getattr(train, "name", None) or n for n, train in enumerate(trains)]
         ends = [[float(train.t_start.rescale("s")), float(train.t_stop.rescale("s"))] for train in trains]
         return RecordingData(unit_table([str(i) for i in ids]), spikes, observed=[np.array([end]) for end in ends])
+    if is_trials_of_times(value):
+        return spikes_of_trials(value, axes, {}, "the trials", 1.0)
+    if is_cell(value):
+        return spikes_by_unit(value, None, "the list")
     if is_trials(value):
         return cut_already(value, axes or "time,units", bin_ms, "the trials")
     if isinstance(value, np.ndarray) and value.ndim in (2, 3):
@@ -56,7 +61,7 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
     raise RecordingError(f"a {type(value).__name__} is no recording; give {KNOWN}")
 
 
-def _over_time(frame: Any, bin_ms: float | None) -> RecordingData:
+def counts_of_frame(frame: Any, bin_ms: float | None) -> RecordingData:
     """A pynapple TsdFrame of counts, whose times are the bins' centres."""
     times = np.asarray(frame.t, np.float64)
     steps = np.diff(times)
@@ -83,7 +88,10 @@ def is_trials(value: Any) -> bool:
     """Whether a value is a list of trials: arrays of two axes, or structs that hold one."""
     if not isinstance(value, list | tuple) and not (isinstance(value, np.ndarray) and value.dtype == object):
         return False
-    return len(value) > 0 and all(np.ndim(_of_struct(trial)) == 2 for trial in value)
+    try:
+        return len(value) > 0 and all(np.ndim(_of_struct(trial)) == 2 for trial in value)
+    except ValueError:  # rows of unequal length
+        return False
 
 
 def _of_struct(trial: Any) -> Any:
@@ -134,7 +142,11 @@ def cut_already(value: Any, axes: str, bin_ms: float | None, name: str) -> Recor
     widths = {trial.shape[1] for trial in trials}
     if len(widths) > 1:
         raise RecordingError(f"{name}: trials have {sorted(widths)} units; all need the same (are the axes {axes}?)")
-    return RecordingData(unit_table(widths.pop()), trials=trials, bin_s=_seconds(bin_ms, name), source_path=name)
+    table = Table(trial_columns(value), np.arange(len(trials)))
+    return RecordingData(
+        unit_table(widths.pop()), trials=trials, bin_s=_seconds(bin_ms, name), tables={"trials": table},
+        source_path=name,
+    )  # fmt: skip
 
 
 def _labelled(values: np.ndarray, dims: list[str], array: Any, bin_ms: float | None, axes: str) -> RecordingData:

@@ -54,7 +54,8 @@ class RecordingData:
 
     ``spike_times``: of each unit, in seconds, rising. ``counts``: bins x units with bins of ``bin_s`` seconds from
     ``start_s`` on. ``trials``: of each trial bins x units counts, when it was cut already. ``observed``: of each unit
-    the intervals, n x 2 seconds, in which it was recorded; None: always.
+    the intervals, n x 2 seconds, in which it was recorded; None: always. ``trial_span``: first and last spike of any
+    trial (s, relative to it) where trials lie on a made-up clock (``spike_trials``); None: the clock is the session's.
     """
 
     units: Table
@@ -70,6 +71,7 @@ class RecordingData:
     source_sha256: str = ""
     source_format: str = "python"
     session_start_time: str = ""
+    trial_span: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         ids, times = np.unique(self.units.ids, return_counts=True)
@@ -107,6 +109,9 @@ class RecordingData:
     @property
     def extent(self) -> tuple[float, float]:
         """When the recording starts and ends, in seconds, as far as its parts show."""
+        if self.trial_span is not None:
+            low, high = self.trial_span
+            return 0.0, float(self.tables["trials"].columns["start_time"][-1]) + 2 * high - low
         if self.counts is not None:
             return self.start_s, self.start_s + len(self.counts) * self.bin_s
         ends = [times[-1] for times in self.spike_times if len(times)]
@@ -117,6 +122,13 @@ class RecordingData:
             ends += _finite(intervals[:, 1])
         ends += [float(series.times[-1]) for series in self.series.values() if len(series.times)]
         return min(starts), float(max(ends))
+
+    @property
+    def seconds(self) -> float:
+        """How much was recorded, of trials on a made-up clock the spans of their spikes."""
+        if self.trial_span is not None:
+            return len(self.tables["trials"]) * (self.trial_span[1] - self.trial_span[0])
+        return self.extent[1] - self.extent[0]
 
 
 def _finite(values: Any) -> list[float]:

@@ -48,7 +48,7 @@ def select_units(
         ]
         kept = np.setdiff1d(kept, low)
     if recording.spike_times is not None and max_crosstalk < 1 and len(kept) > 1:
-        shares = crosstalk([recording.spike_times[n] for n in kept], recording.extent)
+        shares = crosstalk([recording.spike_times[n] for n in kept], (0.0, recording.seconds))
         for position, partner, share in _greedy(
             shares, np.array([len(recording.spike_times[n]) for n in kept]), max_crosstalk
         ):
@@ -70,7 +70,7 @@ def rates_and_presence(recording: RecordingData) -> tuple[np.ndarray, np.ndarray
     rates, presence = [], []
     for number, times in enumerate(recording.spike_times):
         intervals = np.array([recording.extent]) if recording.observed is None else recording.observed[number]
-        length = float(np.sum(intervals[:, 1] - intervals[:, 0])) if len(intervals) else 0.0
+        length = float(np.sum(intervals[:, 1] - intervals[:, 0])) if recording.observed else recording.seconds
         rates.append(len(times) / length if length > 0 else 0.0)
         span = (intervals[:, 0].min(), intervals[:, 1].max()) if len(intervals) else (0.0, 1.0)
         presence.append(np.mean(np.histogram(times, PARTS, span)[0] > 0))

@@ -63,7 +63,7 @@ def load_file(path: Path) -> dict[str, Any]:
     """The variables of a .npz, .mat (versions 4 to 7.3) or HDF5 file by name, in the order of axes that wrote them.
 
     MATLAB's vectors come as 1-D arrays, its scalars as numbers, its strings as text, its structs as dicts, and cells
-    of strings as lists.
+    as lists or, with two axes, arrays of objects; cells of strings or numbers as arrays.
 
     Raises:
         LoadError: there is no such file, or it is of none of these kinds.
@@ -151,7 +151,13 @@ def _matlab_item(path: Path, dataset: h5py.Dataset, depth: int) -> Any:
         parts = [_item(path, dataset.file[ref], True, depth + 1) for ref in dataset[()].T.ravel()]
         texts = all(isinstance(part, str) for part in parts)
         numbers = all(isinstance(part, int | float) for part in parts)
-        return np.array(parts) if texts or numbers else parts
+        if texts or numbers:
+            return np.array(parts)
+        if dataset.ndim == 2 and 1 not in dataset.shape:
+            cell = np.empty(len(parts), object)
+            cell[:] = parts
+            return cell.reshape(dataset.shape[::-1])
+        return parts
     if kind == "char":
         return "".join(chr(code) for code in dataset[()].T.ravel())
     if dataset.ndim > 1 and dataset.nbytes > LAZY_BYTES:

@@ -12,6 +12,8 @@ from lfads_tf2.recordings.unit_selection import Dropped
 
 # More windows than that are not a recording's.
 WINDOWS_A_SPIKE = 100
+# Trials whose ends are not told end so much after the last spike at most.
+GUESSED_END_S = 0.05
 
 
 @dataclasses.dataclass
@@ -82,6 +84,8 @@ def aligned(
     kept = chosen(where, table, what)
     dropped = [Dropped("trial", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
     times = np.asarray(table.column(align or "start_time", what), np.float64)
+    if recording.trial_span is not None and align not in ("", "start_time"):
+        times = times + table.columns["start_time"]
     stops = np.asarray(table.columns.get("stop_time", np.full(len(table), np.nan)), np.float64)
 
     def leave_out(which: np.ndarray, why: str) -> None:
@@ -94,6 +98,8 @@ def aligned(
         raise RecordingError(f"{what}: no row is left ({_reasons(dropped)})")
     notes, own = [], None
     if window_ms is None:
+        if "stop_time" not in table.columns:
+            raise RecordingError(f"{what} does not say when intervals end; give --window FROM TO, in ms")
         leave_out(~(stops > times), "stop_time is not known or not after the start")
         if not kept.any():
             raise RecordingError(f"{what}: no interval has a length above 0")
@@ -102,6 +108,9 @@ def aligned(
         window_ms, mode = (0.0, bins * bin_s * 1000.0), "trials"
     else:
         bins, mode = _whole(window_ms[1] - window_ms[0], bin_s, "--window"), "aligned"
+    if recording.trial_span is not None:
+        mode = "trials"
+        notes += _beyond_all_spikes(recording, what, times - table.columns["start_time"], window_ms, leave_out)
     starts = times + window_ms[0] / 1000.0
     start, stop = recording.extent
     slack = bin_s * 1e-3
@@ -117,11 +126,26 @@ def aligned(
     return Windows(starts[rows], bins, rows, times[rows], columns, window_ms, mode, dropped, notes, lengths_now)
 
 
+def _beyond_all_spikes(recording: RecordingData, what: str, events: np.ndarray, window_ms, leave_out) -> list[str]:
+    """Of trials on clocks of their own: leaves out windows far from all spikes, and notes those that reach beyond."""
+    low, high = recording.trial_span
+    first, last = events + window_ms[0] / 1000.0, events + window_ms[1] / 1000.0
+    spikes = f"the spikes of all trials ({low * 1000:g} to {high * 1000:g} ms)"
+    with np.errstate(invalid="ignore"):
+        leave_out((first < 2 * low - high) | (last > 2 * high - low), f"beyond {spikes}")
+        number = int(((first < low - GUESSED_END_S) | (last > high + GUESSED_END_S)).sum())
+    return [f"{number} windows reach beyond {spikes}"] if number else []
+
+
 def table_of(recording: RecordingData, name: str) -> Table:
     """A table of intervals by name. Raises RecordingError when it is not there."""
     if name not in recording.tables:
-        there = ", ".join(recording.tables) or "none; use --chop LENGTH to cut the whole recording into windows"
-        raise RecordingError(f"{recording.name} has no table of intervals {name!r}; it has {there}")
+        there = ", ".join(recording.tables) or "none"
+        other = f"--table {next(iter(recording.tables))}, or " if recording.tables else ""
+        raise RecordingError(
+            f"{recording.name} has no table of intervals {name!r}; it has {there}. Use {other}--chop LENGTH to cut the "
+            "whole recording into windows"
+        )
     return recording.tables[name]
 
 

@@ -70,7 +70,7 @@ def _recording(group: h5py.Group, cut: CutTrials) -> None:
         "format_version": FORMAT_VERSION, "source_path": recording.source_path,
         "source_sha256": recording.source_sha256, "source_format": recording.source_format,
         "bin_width_ms": options.bin_ms, "window_ms": np.array(found.window_ms, np.float64),
-        "align": (options.align or "start_time") if found.mode == "aligned" else "", "mode": found.mode,
+        "align": options.align or ("start_time" if found.mode == "aligned" else ""), "mode": found.mode,
         "session_start_time": recording.session_start_time,
         "command": json.dumps(dataclasses.asdict(options)),
     })  # fmt: skip
@@ -83,7 +83,8 @@ def _recording(group: h5py.Group, cut: CutTrials) -> None:
     for half, number in HALVES.items():
         rows = np.flatnonzero(cut.half == number)
         _store(group, f"{half}_trial_index", found.index[rows])
-        if np.isfinite(found.start_s).all():  # trials that were cut elsewhere have lost their place on the clock
+        # Trials that were cut elsewhere have lost their place on the clock.
+        if recording.trial_span is None and np.isfinite(found.start_s).all():
             _store(group, f"{half}_start_s", found.start_s[rows])
             _store(group, f"{half}_align_s", found.align_s[rows])
         if cut.conditions is not None:

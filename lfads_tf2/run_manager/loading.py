@@ -62,6 +62,7 @@ def load_nwb(
     offset_ms: float = 0.0,
     condition_column: str | None = None,
     table: str = "trials",
+    allow_outside_files: bool = False,
 ) -> dict[str, Any]:
     """Spike counts of an NWB file's units in its trials, as the arguments of a session.
 
@@ -74,6 +75,7 @@ def load_nwb(
         offset_ms: added to it.
         condition_column: column of the table that holds conditions.
         table: of intervals.
+        allow_outside_files: links of the file may lead out of its folder.
 
     Returns:
         ``counts``: **trials x bins x channels**, as Estimator takes them, in the table's order; NaN where a unit was
@@ -91,7 +93,7 @@ def load_nwb(
     if not 0 < bin_ms < np.inf:
         raise LoadError(f"bin_ms must be above 0, got {bin_ms}")
     try:
-        recording = nwb.read(path)
+        recording = nwb.read(path, allow_outside=allow_outside_files)
         window_ms, gone = _window(recording, table, align_to, offset_ms, length_ms, bin_ms)
         return _session(recording, table, align_to, window_ms, bin_ms, gone, condition_column)
     except LoadError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from lfads_tf2.session_results.recording_link import read_link
 from lfads_tf2.session_results.results import SessionResults
 from lfads_tf2.session_results.trial_order import HALVES, TrialOrder
 from lfads_tf2.settings import run_folder
+from lfads_tf2.settings.checkpoint_files import LOWEST_VALIDATION, ROLLING, newest, step_of
+
+log = logging.getLogger("lfads_tf2")
+# The commands that infer again.
+COMMANDS = {"posterior_sample_and_average": "infer", "posterior_push_mean": "push-mean"}
 
 
 class UnknownSession(ResultsError, KeyError):
@@ -67,6 +73,8 @@ def load_results(
 ) -> RunResults:
     """Everything that was inferred in a run, a session after the other.
 
+    Results of weights that the run has trained on from since are a warning of the logger ``lfads_tf2``.
+
     Args:
         run: the run's folder (``lfads_save_dir``), the data folder that holds ``lfads_output``, a run manager's run, or
             a search.
@@ -88,7 +96,26 @@ def load_results(
         file = data_file(name, folder, None if data_dir is None else Path(data_dir), stem, recorded)
         known = None if record is None or name not in record.sessions else record.sessions[name].channels
         found[name] = load_session(folder, name, file, kind, bin_ms, known, stem=output_filename_stem)
+    _say_if_older(folder, found, recorded if data_dir is None else str(data_dir))
     return RunResults(folder, found)
+
+
+def _say_if_older(folder: Path, sessions: dict[str, SessionResults], data_dir: str) -> None:
+    """A line where results are of weights that are neither the lowest-validation nor the newest ones any more."""
+    there = [step_of(path) for state in (LOWEST_VALIDATION, ROLLING) if (path := newest(folder, state)) is not None]
+    old = {
+        name: one
+        for name, one in sessions.items()
+        if "checkpoint_step" in one.attributes and one.attributes["checkpoint_step"] not in there
+    }
+    if there and old:
+        one = next(iter(old.values()))
+        log.warning(
+            "%s: the results of %s are older than the model: they come from training step %d, inference would now take "
+            "step %d. Infer again: lfads %s %s --lfads_save_dir=%s",
+            folder, ", ".join(old), one.attributes["checkpoint_step"], there[0], COMMANDS.get(one.kind, "infer"),
+            data_dir or "DATA_FOLDER", folder,
+        )  # fmt: skip
 
 
 def load_session(

@@ -10,9 +10,11 @@ import warnings
 from datetime import datetime
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from lfads_tf2 import __version__
+from lfads_tf2.data.linked_files import external_links, linked_files_problem
 from lfads_tf2.files import atomic_path
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.labelled import needed
@@ -30,6 +32,7 @@ def to_nwb(
     session_start_time: str | None = None,
     subject: dict[str, str] | None = None,
     prefix: str = "lfads",
+    allow_outside_files: bool = False,
 ) -> Path:
     """Writes rates (spikes/s), factors and inferred inputs with their spread on the session's clock.
 
@@ -45,6 +48,7 @@ def to_nwb(
         session_start_time: ISO date and time, for a new file whose recording did not say.
         subject: likewise ``subject_id``, ``species``, ``sex``, ``age`` (see pynwb.file.Subject); archives require it.
         prefix: of all names, so that several runs' results fit into one file.
+        allow_outside_files: links of the source may lead out of its folder; those of the copy lead where they did.
 
     Raises:
         ResultsError: pynwb is missing, the clock or the start of the session is not known, the source is not there or
@@ -55,6 +59,9 @@ def to_nwb(
     pynwb = needed("pynwb", "nwb")
     if link.source_format == "nwb" or source is not None:
         source = _checked_source(results, source, any_source)
+        problem = linked_files_problem(source, allow_outside_files)
+        if problem:
+            raise ResultsError(problem)
         if path.exists() and path.samefile(source):
             raise ResultsError(f"{path} is the recording itself, which is never written to; give another path")
     elif not (session_start_time or link.session_start_time):
@@ -99,9 +106,22 @@ def _checked_source(results: SessionArrays, source: str | Path | None, any_sourc
     return source
 
 
+def _point_at_the_same_files(copy: Path, source: Path) -> None:
+    """Makes links to other files, which count from a file's own folder, lead from the copy to what they led to."""
+    with h5py.File(source, "r") as file:
+        links = list(external_links(file))
+    if not links:
+        return
+    with h5py.File(copy, "a") as file:
+        for link in links:
+            del file[link.place]
+            file[link.place] = h5py.ExternalLink(str(link.path), link.inside)
+
+
 def _opened(pynwb, copy: Path, source: Path):
     """The copy of an NWB file, open to be added to, and its content."""
     try:
+        _point_at_the_same_files(copy, source)
         writer = pynwb.NWBHDF5IO(str(copy), "a")
         return writer, writer.read()
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lfads_tf2.errors import SettingsError, did_you_mean
@@ -27,6 +27,27 @@ def at_least(minimum: int) -> Callable[[str], int]:
     return number
 
 
+def as_declared(words: Sequence[str], options: Iterable[str]) -> list[str]:
+    """A command line with its options as they are declared: ``-`` and ``_`` within a name are the same.
+
+    Args:
+        words: after the command's name.
+        options: all that there are, with their dashes.
+    """
+    declared = {_plain(option): option for option in options if option.startswith("--")}
+
+    def one(word: str) -> str:
+        name, equals, value = word.partition("=")
+        return declared.get(_plain(name), name) + equals + value if name.startswith("--") else word
+
+    end = words.index("--") if "--" in words else len(words)
+    return [*map(one, words[:end]), *words[end:]]
+
+
+def _plain(option: str) -> str:
+    return option[2:].replace("-", "_")
+
+
 class Arguments(argparse.ArgumentParser):
     """A parser that raises SettingsError where another would end the process, and takes no shortened names."""
 
@@ -43,6 +64,7 @@ class Arguments(argparse.ArgumentParser):
         Raises:
             SettingsError: an argument that there is not, a value that cannot be used, or something is missing.
         """
+        args = as_declared(args, self.options())
         mistyped = [word for word in args if word.startswith("--") and word.split("=")[0] not in self.options()]
         if mistyped:
             # Said before what is missing: it may be the same.
@@ -52,6 +74,10 @@ class Arguments(argparse.ArgumentParser):
         if unknown:
             self.error(f"unexpected argument {unknown[0]!r}")
         return found
+
+    def parse_known_args(self, args: Sequence[str], namespace=None):
+        """As ``ArgumentParser.parse_known_args``, with ``-`` and ``_`` the same in options' names."""
+        return super().parse_known_args(as_declared(args, self.options()), namespace)
 
     def options(self) -> list[str]:
         """All options as they are typed, those of parts of the command included."""

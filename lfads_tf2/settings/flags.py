@@ -11,6 +11,7 @@ from absl import flags as absl_flags
 from lfads_tf2.errors import SettingsError, did_you_mean, one_of
 from lfads_tf2.hyperparameters import KINDS, declared, value_problem
 from lfads_tf2.settings import auto
+from lfads_tf2.settings.arguments import as_declared
 from lfads_tf2.settings.mapping import IGNORED
 from lfads_tf2.settings.yaml_files import read_yaml
 
@@ -54,8 +55,9 @@ def parse(argv: list[str], kind: str = "") -> tuple[dict[str, Any], list[str]]:
         SettingsError: unknown or malformed flags, with the nearest name.
     """
     values = define()
+    known = [f"--{no}{name}" for name in values for no in ("", "no") if not no or values[name].boolean]
     try:
-        rest = values(["lfads", *argv])[1:]
+        rest = values(["lfads", *as_declared(argv, known)])[1:]
     except absl_flags.UnrecognizedFlagError as error:
         raise SettingsError([_unknown(error.flagname, list(values))]) from None
     except absl_flags.Error as error:

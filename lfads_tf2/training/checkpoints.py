@@ -1,12 +1,12 @@
-"""Checkpoints: a manager for each state file (``checkpoint``, ``checkpoint_lve``), and which one to load.
+"""Checkpoints: a manager for each state file (``checkpoint``, ``checkpoint_lve``), and how they are read.
 
 TensorFlow's own manager always calls its state file ``checkpoint``; the original has two state files side by side.
+Which checkpoints a folder holds is told without TensorFlow (``checkpoint_files``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +14,21 @@ from pathlib import Path
 import tensorflow as tf
 
 from lfads_tf2.files import write_text
+from lfads_tf2.settings.checkpoint_files import (
+    LOWEST_VALIDATION,
+    ROLLING,
+    for_inference,
+    newest,
+    saved_checkpoints,
+    step_of,
+)
 
-ROLLING, LOWEST_VALIDATION = "checkpoint", "checkpoint_lve"
+__all__ = [
+    "DAMAGED", "LOWEST_VALIDATION", "ROLLING", "CheckpointManager", "for_inference", "for_resume", "is_original",
+    "newest", "readable", "saved_checkpoints", "step_of", "why",
+]  # fmt: skip
 # What reading a truncated or overwritten checkpoint raises.
 DAMAGED = (IndexError, RuntimeError, ValueError, tf.errors.OpError)
-
-# A state file's lines, and the end of a checkpoint's name.
-_NAMED = re.compile(r'^\s*(all_model_checkpoint_paths|model_checkpoint_path)\s*:\s*"([^"\n]*)"', re.MULTILINE)
-_SUFFIX = re.compile(r"ckpt-\d+$")
 
 
 class CheckpointManager:
@@ -54,73 +61,6 @@ class CheckpointManager:
             for part in self.folder.glob(f"{path.name}.*"):
                 part.unlink(missing_ok=True)
         return prefix
-
-
-def saved_checkpoints(state_file: Path) -> list[Path]:
-    """Prefixes that a state file names and that exist, oldest first, newest last; ours and the original's alike.
-
-    Where the file is gone, or names nothing that is there, the checkpoints themselves say what there is.
-    """
-    folder = state_file.parent
-    try:
-        text = state_file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    # Folders move between machines: only the file names count.
-    named = [(kind, folder / re.split(r"[/\\]", name)[-1]) for kind, name in _NAMED.findall(text)]
-    newest = [path for kind, path in named if kind == "model_checkpoint_path"]
-    paths = [path for kind, path in named if path not in newest] + newest[-1:]
-    found = [path for path in paths if _SUFFIX.search(path.name) and _is_there(path)]
-    return found or (_by_files(folder, state_file.name) if state_file.name in (ROLLING, LOWEST_VALIDATION) else [])
-
-
-def _is_there(prefix: Path) -> bool:
-    return prefix.with_name(prefix.name + ".index").exists()
-
-
-def _by_files(folder: Path, state_file: str) -> list[Path]:
-    """Prefixes of all checkpoints of one kind in a folder, by step."""
-    found = [path.with_suffix("") for path in folder.glob("*.index")]
-    lowest = state_file == LOWEST_VALIDATION
-    kept = [path for path in found if _SUFFIX.search(path.name) and ("_lve.ckpt-" in path.name) == lowest]
-    return sorted(kept, key=step_of)
-
-
-def newest(folder: Path, state_file: str) -> Path | None:
-    """Prefix of the newest checkpoint of this kind in a folder, or None."""
-    found = saved_checkpoints(folder / state_file)
-    return found[-1] if found else None
-
-
-def step_of(prefix: Path) -> int:
-    """Training step in a checkpoint's name."""
-    return int(prefix.name.rsplit("-", 1)[-1])
-
-
-def for_inference(folder: Path, wanted: str) -> Path:
-    """The checkpoint that inference loads.
-
-    Args:
-        folder: the run folder.
-        wanted: a state file's name, or empty for checkpoint_lve where there is one, else checkpoint.
-
-    Raises:
-        FileNotFoundError: there is none, or the lowest-validation one has been lost; the message says what to do.
-    """
-    names = [wanted] if wanted else [LOWEST_VALIDATION, ROLLING]
-    for name in names:
-        prefix = newest(folder, name)
-        if prefix is not None:
-            return prefix
-        if name != wanted and (folder / name).exists():
-            raise FileNotFoundError(
-                f"--lfads_save_dir: {folder / name} names a lowest-validation checkpoint, but its files are gone; give "
-                f"--checkpoint_pb_load_name={ROLLING} to use the newest weights instead, or bring the files back"
-            )
-    raise FileNotFoundError(
-        f"--lfads_save_dir: no trained model in {folder} (looked for {' and '.join(names)}); train first with "
-        "--kind=train, or give --model_params_file"
-    )
 
 
 def for_resume(folder: Path) -> list[Path]:

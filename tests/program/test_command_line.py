@@ -11,10 +11,12 @@ import pytest
 from conftest import ROOT
 from small_runs import SMALL, write_spikes
 
-from lfads_tf2.errors import LFADSError
+from lfads_tf2.errors import LFADSError, SettingsError
 from lfads_tf2.program import command_line
 from lfads_tf2.program.command_line import COMMANDS, main
 from lfads_tf2.program.screen import dispensable_messages
+from lfads_tf2.settings import flags
+from lfads_tf2.settings.arguments import Arguments, as_declared
 
 
 def lfads(*arguments, **options) -> subprocess.CompletedProcess:
@@ -78,6 +80,40 @@ def test_mistakes(capsys):
     ):
         assert main(words) == 2, words
         assert said in capsys.readouterr().err, words
+
+
+def test_dashes_and_underscores_are_the_same(capsys, monkeypatch):
+    """In every option of every command; what differs beyond that is refused under the name that was typed."""
+    given, _ = flags.parse(
+        ["a", "--gen-dim=3", "--c-factors_dim", "4", "--noallow-gpu-growth", "--ps-nexamples_to-process=2"], "train"
+    )
+    assert given == {"data_dir": "a", "gen_dim": 3, "factors_dim": 4, "allow_gpu_growth": False, "kind": "train",
+                     "ps_nexamples_to_process": 2}  # fmt: skip
+    parsers: list[Arguments] = []
+
+    def parse_known_args(parser, args, namespace=None):
+        parsers.append(parser)
+        raise SettingsError(["not now"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Arguments, "parse_known_args", parse_known_args)
+        for words in (["simulate", "lorenz"], ["simulate", "chaotic-rnn"], *([name] for name in COMMANDS)):
+            main(words)
+    kinds = ["train", "infer", "push-mean", "sample", "export-params"]
+    assert len(parsers) == len(COMMANDS) + 1 - len(kinds)
+    for parser in parsers:
+        names = [option for option in parser.options() if option.startswith("--")]
+        assert as_declared([name.replace("_", "-") + "=x_y" for name in names], names) == [f"{n}=x_y" for n in names]
+        assert as_declared(["--" + name[2:].replace("-", "_") for name in names], names) == names
+    capsys.readouterr()
+    assert main(["import", "nowhere.nwb", "-o", "x", "--bin_ms", "20", "--min_rate=1"]) == 2
+    assert "there is no file or folder nowhere.nwb" in capsys.readouterr().err
+    assert main(["export", "nowhere", "--to=npz", "--bin-ms=20", "--data-dir=x"]) == 2
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
+    assert main(["train", "a", "--gen-dimm=3"]) == 2 and "unknown flag --gen-dimm" in capsys.readouterr().err
+    assert as_declared(["a_b", "-o_o", "--bin_ms", "--", "--bin_ms"], ["--bin-ms"]) == [
+        "a_b", "-o_o", "--bin-ms", "--", "--bin_ms"
+    ]  # fmt: skip
 
 
 def test_a_whole_run_by_its_subcommands(tmp_path):

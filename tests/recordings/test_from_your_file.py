@@ -24,8 +24,13 @@ def test_the_blocks(tmp_path, monkeypatch, capsys):
     phy_folder(tmp_path / "sorted")
     counts = np.random.default_rng(0).poisson(0.05, (30, 200, 6))
     scipy.savemat(tmp_path / "counts.mat", {"spikes": counts})
+    cells = np.empty(5, object)
+    cells[:] = [times[times < 5] - 1 for times in spikes()]
+    trials = [(cells, 0.5, n % 2) for n in range(20)]
+    fields = [(name, object) for name in ("spikes", "go", "target")]
+    scipy.savemat(tmp_path / "trials.mat", {"trials": np.array(trials, fields)})
     commands = re.findall(r"```sh\n(lfads .*?)\n```", PAGE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for n, command in enumerate(commands):
         words = shlex.split(command.replace("-o data", f"-o data{n}"))[1:]
         assert main(words) == 0, capsys.readouterr().err

@@ -192,8 +192,9 @@ def damaged(folder):
 
 def test_damaged_files_are_refused_in_words_and_leave_nothing(tmp_path, capsys):
     for name in [*damaged(tmp_path), "gone.npz"]:
+        groups = ["--groups", "good"] if (tmp_path / name).is_dir() else []
         with pytest.raises(LFADSError) as error:
-            command.main([str(tmp_path / name), "-o", str(tmp_path / "data"), "--chop", "1000", "--groups", "good"])
+            command.main([str(tmp_path / name), "-o", str(tmp_path / "data"), "--chop", "1000", *groups])
         assert len(str(error.value)) < 700 and name.split(".")[0] in str(error.value), name
         assert not (tmp_path / "data").exists()
 
@@ -243,3 +244,38 @@ def test_a_tsdframe_of_counts():
     )
     with pytest.raises(RecordingError, match="restrict it to one interval"):
         Recording.of(group.count(0.02, nap.IntervalSet([0, 40], [20, 60])))
+
+
+def test_files_of_pynapple(tmp_path, caplog):
+    """As its objects save themselves; the metadata, which are pickled, are named and not loaded."""
+    nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
+    group = nap.TsGroup({3 + n: nap.Ts(t) for n, t in enumerate(spikes())}, metadata={"area": ["a", "b"] * 2 + ["a"]})
+    group.save(tmp_path / "group.npz")
+    recording = Recording.read(tmp_path / "group.npz")
+    assert recording.units.ids.tolist() == [3, 4, 5, 6, 7] and "are pickled and not read" in caplog.text
+    for found, times in zip(recording.spike_times, spikes(), strict=True):
+        np.testing.assert_allclose(found, times, atol=1e-8)
+    frame = group.count(0.02, nap.IntervalSet(10, 30))
+    frame.save(tmp_path / "frame.npz")
+    counts = Recording.read(tmp_path / "frame.npz")
+    assert counts.start_s == pytest.approx(10.0) and counts.units.ids.tolist() == [3, 4, 5, 6, 7]
+    np.testing.assert_array_equal(counts.counts, frame.values)
+    nap.Tsd(np.arange(5.0), np.arange(5.0)).save(tmp_path / "tsd.npz")
+    with pytest.raises(RecordingError, match=r"tsd\.npz is a Tsd of pynapple; LFADS needs a TsGroup, or a TsdFrame"):
+        Recording.read(tmp_path / "tsd.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.nwb", {"key": "x"}), ("a.nwb", {"axes": "time,units"}), ("a.nwb", {"bin_ms": 1.0}),
+        ("a.nwb", {"time_unit": "ms"}), ("a.nwb", {"groups": ["good"]}), ("a.npz", {"groups": ["good"]}),
+        ("a.npz", {"behavior": ["hand"]}), ("sorted", {"key": "x"}), ("sorted", {"allow_outside_files": True}),
+    ],
+)  # fmt: skip
+def test_options_of_another_kind_of_file_are_refused(tmp_path, name, options):
+    nwb_file(tmp_path / "a.nwb")
+    np.savez(tmp_path / "a.npz", counts=COUNTS)
+    phy_folder(tmp_path / "sorted")
+    with pytest.raises(RecordingError, match=rf"{name} is no .*, which alone has --.*; leave it out"):
+        Recording.read(tmp_path / name, **options)

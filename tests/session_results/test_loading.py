@@ -94,6 +94,27 @@ def test_first_segment_for_the_initial_condition(tmp_path):
     assert one.time_ms[0] == -50 + 35
 
 
+def test_results_older_than_the_model(tmp_path, run, caplog):
+    """Said with what to run, once the weights that inference would take are others."""
+
+    def checkpoint(name: str, state: str) -> None:
+        (run / f"{name}.index").write_bytes(b"")
+        (run / state).write_text(f'model_checkpoint_path: "{name}"\n')
+
+    for half in ("train", "valid"):
+        with h5py.File(run / f"model_runs_monday.h5_{half}_{KIND}", "a") as file:
+            file.attrs["checkpoint_step"] = 120
+    lfads_tf2.load_results(run)
+    checkpoint("lfads_vae_lve.ckpt-120", "checkpoint_lve")
+    checkpoint("lfads_vae.ckpt-240", "checkpoint")
+    lfads_tf2.load_results(run)
+    assert not caplog.text, "trained on, but these are the lowest-validation weights still"
+    checkpoint("lfads_vae_lve.ckpt-360", "checkpoint_lve")
+    lfads_tf2.load_results(run, run.parent)
+    assert "the results of monday.h5 are older than the model: they come from training step 120" in caplog.text
+    assert f"now take step 360. Infer again: lfads infer {run.parent} --lfads_save_dir={run}" in caplog.text
+
+
 def test_plain_files(tmp_path):
     """Without a recording: the file's own trial numbers, from 1 as MATLAB writes them; no clock."""
     with h5py.File(tmp_path / "lfads_a", "w") as file:
