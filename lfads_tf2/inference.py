@@ -17,6 +17,7 @@ from lfads_tf2.data.gathering import BatchMaker
 from lfads_tf2.held_out import HeldOutRates
 from lfads_tf2.model.lfads import LFADS, Encoding, Outputs
 from lfads_tf2.objective import Ramps, correlation_cost, ramps, reconstruction, trial_terms, weights_cost
+from lfads_tf2.tracing import traced
 from lfads_tf2.types import Batch, Dials, ModelSpec, Noise, Session, Trials
 
 # What the stacks of one decoding call may take.
@@ -51,7 +52,9 @@ class Inference(tf.Module):
         super().__init__()
         self.watch = watch or (lambda done, total: None)
         self.model, self.seed, self.step, self.named = model, seed, step, named or named_outputs
-        self._maker = BatchMaker(model.spec)
+        self._maker, hp = BatchMaker(model.spec), model.spec.hyperparameters
+        self._encode = traced(model.encode, hp, reduce_retracing=True)
+        self._decode = traced(self._decoded, hp)
 
     def posterior_average(self, session: int, trials: Trials, num_samples: int) -> dict[str, np.ndarray]:
         """Means over ``num_samples`` posterior samples of each trial ("posterior_sample_and_average").
@@ -139,12 +142,7 @@ class Inference(tf.Module):
         arrays = map(tf.constant, self._maker.gathered(trials, rows))
         return self._maker.batch(tf.constant(session, tf.int32), tf.constant(rows, tf.int32), *arrays)
 
-    @tf.function(reduce_retracing=True)
-    def _encode(self, batch: Batch) -> Encoding:
-        return self.model.encode(batch)
-
-    @tf.function
-    def _decode(self, batch: Batch, encoding: Encoding, first, num_trials: int, weights, seed, push_mean: bool):
+    def _decoded(self, batch: Batch, encoding: Encoding, first, num_trials: int, weights, seed, push_mean: bool):
         """Weighted sums over S samples of N trials from ``first`` on, and the N x S terms of the bounds."""
         model, samples = self.model, weights.shape[0]
         rows = tf.tile((first + tf.range(num_trials))[:, None], [1, samples])
@@ -198,7 +196,7 @@ class Inference(tf.Module):
         co = drawn.co if drawn.co is not None else tf.zeros([model.spec.num_bins, num_samples, 0])
         if ext_input is not None:
             ext_input = tf.constant(ext_input.swapaxes(0, 1), tf.float32)
-        outputs = tf.function(model.generate)(tf.constant(session), drawn.g0, co, ext_input)
+        outputs = traced(model.generate, hp)(tf.constant(session), drawn.g0, co, ext_input)
         results = {key: value.numpy() for key, value in named_outputs(model, outputs).items()}
         if hp.co_dim:
             results["prior_zs_ar_con"] = results.pop("controller_outputs")

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from lfads_tf2.autolfads.slot import Slot
 from lfads_tf2.objective import Costs
+from lfads_tf2.tracing import traced
 from lfads_tf2.training.optimizer import adam_update, clip_gradients
 from lfads_tf2.training.tally import EpochResult, Tally, validation_means
 from lfads_tf2.types import Dials
@@ -62,6 +63,7 @@ class PopulationEpochs(tf.Module):
         # Made as for one model whose seed is a variable.
         self.steps = slot.epochs.steps
         self.traces = {"train": 0, "validate": 0}
+        self.train, self.validate = (traced(epoch, self.hp) for epoch in (self._train, self._validate))
 
     def _with_weights(self, weights: list[tf.Tensor]):
         """Within this context the model has these weights."""
@@ -113,8 +115,7 @@ class PopulationEpochs(tf.Module):
             first.append(m), second.append(v)
         return Learned(weights, first, second, cost, norm, good)
 
-    @tf.function
-    def train(self, members: Members, sessions, trials) -> tuple[Members, EpochResult]:
+    def _train(self, members: Members, sessions, trials) -> tuple[Members, EpochResult]:
         """One epoch. ``sessions``: P x n, ``trials``: P x n x B indices within the session of each batch."""
         self.traces["train"] += 1
         number, tally = sessions.shape[0], Tally.start(self.slot.spec, (sessions.shape[0],))
@@ -128,7 +129,7 @@ class PopulationEpochs(tf.Module):
         def learn(arguments, *inputs):
             return self._learn(*arguments[:2], *inputs)
 
-        for index in tf.range(tf.shape(sessions)[1]):
+        def step(index, members, tally):
             rows = tf.ensure_shape(trials[:, index], [number, trials.shape[2]])
             lives = tally.goes_on
             now = self._over_members(prepare, learn, (members, lives, sessions[:, index], rows), dtypes)
@@ -137,14 +138,17 @@ class PopulationEpochs(tf.Module):
                 weights=now.weights, first=now.first, second=now.second,
                 step=members.step + tf.cast(lives, tf.int64),
             )  # fmt: skip
+            return index + 1, members, tally
+
+        num_batches = tf.shape(sessions)[1]
+        _, members, tally = tf.while_loop(lambda index, *_: index < num_batches, step, (0, members, tally))
         trained = [members.weights[n] for n in self.trained]
         return members, tally.result(self.hp, members.step - 1, trained)
 
     def _cost_types(self) -> Costs:
         return Costs(*[tf.float32] * len(Costs._fields))
 
-    @tf.function
-    def validate(self, members: Members, sessions, trials, trial_weights) -> Costs:
+    def _validate(self, members: Members, sessions, trials, trial_weights) -> Costs:
         """Costs over all validation trials, P each; ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
         read = self.slot.epochs.valid_trials.reader(sessions, trials)

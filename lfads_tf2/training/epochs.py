@@ -10,6 +10,7 @@ from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.data.streamed import StreamedTrials, place
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import Costs
+from lfads_tf2.tracing import traced
 from lfads_tf2.training import replicas
 from lfads_tf2.training.optimizer import Adam, clip_gradients, trained_variables
 from lfads_tf2.training.steps import Steps
@@ -54,7 +55,13 @@ class Epochs(tf.Module):
         if valid is not None:
             batches = validation_batches(valid.counts, model.spec.hyperparameters.batch_size)
             self.validation = tuple(tf.constant(part) for part in batches)
-        self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
+        self._gradients = self._gradients_of
+        if jit_compile:
+            self._gradients = traced(self._gradients_of, model.spec.hyperparameters, jit_compile=True)
+        self.train, self.validate, self.valid_rates = (
+            traced(epoch, model.spec.hyperparameters, reduce_retracing=True)
+            for epoch in (self._train, self._validate, self._valid_rates)
+        )
 
     def _gradients_of(self, batch, draws, masks, step, dials):
         return self.steps.gradients(batch, draws, masks, step, dials, self.optimizer.trained)
@@ -80,19 +87,20 @@ class Epochs(tf.Module):
 
         return cost, norm, good, tf.cond(good, apply, skip)
 
-    @tf.function(reduce_retracing=True)
-    def train(self, sessions, trials) -> EpochResult:
+    def _train(self, sessions, trials) -> EpochResult:
         """One epoch. ``sessions``: n, ``trials``: n x B indices within the session of each batch."""
         self.traces["train"] += 1
-        num_batches, index, tally = tf.shape(sessions)[0], 0, Tally.start(self.model.spec)
-        read = self.train_trials.reader(sessions, trials)
-        while index < num_batches and tally.goes_on:
-            tally = tally.add(*replicas.run(self.strategy, self._train_step, read(index)))
-            index += 1
+        num_batches, read = tf.shape(sessions)[0], self.train_trials.reader(sessions, trials)
+        _, tally = tf.while_loop(
+            lambda index, tally: (index < num_batches) & tally.goes_on,
+            lambda index, tally: (
+                index + 1, tally.add(*replicas.run(self.strategy, self._train_step, read(index)))
+            ),
+            (0, Tally.start(self.model.spec)),
+        )  # fmt: skip
         return tally.result(self.model.spec.hyperparameters, self.optimizer.step - 1, self.optimizer.trained)
 
-    @tf.function(reduce_retracing=True)
-    def validate(self, sessions, trials, trial_weights) -> Costs:
+    def _validate(self, sessions, trials, trial_weights) -> Costs:
         """Costs over all validation trials, each counted once. ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
         step = self.optimizer.step.read_value() - 1
@@ -105,8 +113,7 @@ class Epochs(tf.Module):
 
         return validation_means(costs_of, self.model.spec, trial_weights)
 
-    @tf.function(reduce_retracing=True)
-    def valid_rates(self, session, trials):
+    def _valid_rates(self, session, trials):
         """Rates (means) of B validation trials of one session, B x T x D, from the posterior means."""
         observation = self.model.observation
         batch = self.valid_trials.reader(session[None], trials[None])(0)
