@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import tensorflow as tf
 
 from lfads_tf2 import noise
@@ -16,6 +18,8 @@ from lfads_tf2.training.optimizer import Adam, clip_gradients, trained_variables
 from lfads_tf2.training.steps import Steps
 from lfads_tf2.training.tally import EpochResult, Tally, validation_means
 from lfads_tf2.types import Batch, Dials, Session
+
+log = logging.getLogger("lfads_tf2")
 
 
 class Epochs(tf.Module):
@@ -55,12 +59,12 @@ class Epochs(tf.Module):
         if valid is not None:
             batches = validation_batches(valid.counts, model.spec.hyperparameters.batch_size)
             self.validation = tuple(tf.constant(part) for part in batches)
-        self._gradients = self._gradients_of
+        hp = model.spec.hyperparameters
+        self._gradients, self._untried = self._gradients_of, jit_compile
         if jit_compile:
-            self._gradients = traced(self._gradients_of, model.spec.hyperparameters, jit_compile=True)
-        self.train, self.validate, self.valid_rates = (
-            traced(epoch, model.spec.hyperparameters, reduce_retracing=True)
-            for epoch in (self._train, self._validate, self._valid_rates)
+            self._gradients = traced(self._gradients_of, hp, jit_compile=True)
+        self._train_epoch, self.validate, self.valid_rates = (
+            traced(epoch, hp, reduce_retracing=True) for epoch in (self._train, self._validate, self._valid_rates)
         )
 
     def _gradients_of(self, batch, draws, masks, step, dials):
@@ -87,8 +91,23 @@ class Epochs(tf.Module):
 
         return cost, norm, good, tf.cond(good, apply, skip)
 
-    def _train(self, sessions, trials) -> EpochResult:
+    def train(self, sessions, trials) -> EpochResult:
         """One epoch. ``sessions``: n, ``trials``: n x B indices within the session of each batch."""
+        try:
+            result = self._train_epoch(sessions, trials)
+        except tf.errors.OpError as error:
+            # Nothing has changed yet: the first step's gradients are what is compiled.
+            if not self._untried:
+                raise
+            log.info("Training runs without XLA, which cannot compile this model (%s)", _refusal(error))
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+            self._gradients, hp = self._gradients_of, self.model.spec.hyperparameters
+            self._train_epoch = traced(self._train, hp, reduce_retracing=True)
+            result = self._train_epoch(sessions, trials)
+        self._untried = False
+        return result
+
+    def _train(self, sessions, trials) -> EpochResult:
         self.traces["train"] += 1
         num_batches, read = tf.shape(sessions)[0], self.train_trials.reader(sessions, trials)
         _, tally = tf.while_loop(
@@ -120,6 +139,13 @@ class Epochs(tf.Module):
         outputs = self.model(batch, noise.no_noise(self.model.spec, tf.shape(trials)[0]))
         rates = observation.distribution_parameters(outputs.parameters)[..., : self.model.spec.max_channels]
         return tf.transpose(rates, [1, 0, 2])
+
+
+def _refusal(error: tf.errors.OpError) -> str:
+    """The line of an error of XLA's that says what it is about."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "unsupported" in line.lower() or "compil" in line.lower()]
+    return f"{[*telling, *lines, ''][0]:.200}"
 
 
 def prepare(
