@@ -6,7 +6,7 @@ stays within a budget whatever the number of samples, and one compiled program s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,7 @@ from lfads_tf2.data.gathering import BatchMaker
 from lfads_tf2.held_out import HeldOutRates
 from lfads_tf2.model.lfads import LFADS, Encoding, Outputs
 from lfads_tf2.objective import Ramps, correlation_cost, ramps, reconstruction, trial_terms, weights_cost
+from lfads_tf2.tracing import traced
 from lfads_tf2.types import Batch, Dials, ModelSpec, Noise, Session, Trials
 
 # What the stacks of one decoding call may take.
@@ -51,7 +52,9 @@ class Inference(tf.Module):
         super().__init__()
         self.watch = watch or (lambda done, total: None)
         self.model, self.seed, self.step, self.named = model, seed, step, named or named_outputs
-        self._maker = BatchMaker(model.spec)
+        self._maker, hp = BatchMaker(model.spec), model.spec.hyperparameters
+        self._encode = traced(model.encode, hp, reduce_retracing=True)
+        self._decode = traced(self._decoded, hp)
 
     def posterior_average(self, session: int, trials: Trials, num_samples: int) -> dict[str, np.ndarray]:
         """Means over ``num_samples`` posterior samples of each trial ("posterior_sample_and_average").
@@ -66,16 +69,14 @@ class Inference(tf.Module):
             factors, generator states and so on are averaged over samples; costs and bounds are those of the trial's
             own samples. ``controller_outputs_sd`` is the samples' standard deviation.
         """
-        rows = rows_within_budget(self.model.spec)
-        samples = min(num_samples, rows)
-        return self._run(session, trials, max(1, rows // samples), samples, num_samples)
+        return _gathered(len(trials.data), self.blocks(session, trials, num_samples))
 
     def posterior_push_mean(self, session: int, trials: Trials) -> dict[str, np.ndarray]:
         """Posterior means pushed through the model; arguments and result as ``posterior_average``.
 
         Only the KL cost of the inferred inputs is estimated at a sample, as in the original.
         """
-        return self._run(session, trials, rows_within_budget(self.model.spec), 1, 0)
+        return _gathered(len(trials.data), self.blocks(session, trials, 0))
 
     def held_out_rates(self, session: int, trials: Trials, means: np.ndarray) -> np.ndarray:
         """Rates of which each was inferred without the spikes of its own entry; see ``lfads_tf2.held_out``.
@@ -98,16 +99,20 @@ class Inference(tf.Module):
             storage.release(rates)
         return rates
 
-    def _run(self, session, trials, trials_at_once, samples_at_once, num_samples):
-        """``num_samples`` 0: means instead of samples."""
-        count = len(trials.data)
-        trials_at_once = min(trials_at_once, count)
-        draws = max(num_samples, 1)
+    def blocks(self, session: int, trials: Trials, num_samples: int) -> Iterator[dict[str, np.ndarray]]:
+        """The results of some trials after the other, in order.
+
+        Args:
+            session, trials: as in ``posterior_average``.
+            num_samples: as there; 0: posterior means, as ``posterior_push_mean``.
+        """
+        count, draws, rows = len(trials.data), max(num_samples, 1), rows_within_budget(self.model.spec)
+        samples_at_once = min(draws, rows)
+        trials_at_once = min(rows // samples_at_once, count)
         passes = -(-draws // samples_at_once)
         # Trials are encoded in larger groups than are decoded together: there they come once and not once a sample.
         group = trials_at_once * max(1, rows_within_budget(self.model.spec) // (GROUP_SHARE * trials_at_once))
         group = min(group, -(-count // trials_at_once) * trials_at_once)
-        collected: dict[str, np.ndarray] = {}
         for start in range(0, count, trials_at_once):
             if start % group == 0:
                 batch = self._batch(session, trials, np.minimum(np.arange(start, start + group), count - 1))
@@ -126,25 +131,14 @@ class Inference(tf.Module):
             if "squared_inputs" in merged:
                 variance = merged.pop("squared_inputs") - merged["controller_outputs"] ** 2
                 merged["controller_outputs_sd"] = np.sqrt(np.maximum(variance, 0))
-            # What is larger than memory should hold lies in a file from the start.
-            for key, value in merged.items():
-                if key not in collected:
-                    collected[key] = storage.empty((count, *value.shape[1:]), value.dtype)
-                collected[key][start : start + trials_at_once] = value[: count - start]
-                storage.release(collected[key])
+            yield {key: value[: count - start] for key, value in merged.items()}
             self.watch(min(start + trials_at_once, count), count)
-        return collected
 
     def _batch(self, session: int, trials: Trials, rows: np.ndarray) -> Batch:
         arrays = map(tf.constant, self._maker.gathered(trials, rows))
         return self._maker.batch(tf.constant(session, tf.int32), tf.constant(rows, tf.int32), *arrays)
 
-    @tf.function(reduce_retracing=True)
-    def _encode(self, batch: Batch) -> Encoding:
-        return self.model.encode(batch)
-
-    @tf.function
-    def _decode(self, batch: Batch, encoding: Encoding, first, num_trials: int, weights, seed, push_mean: bool):
+    def _decoded(self, batch: Batch, encoding: Encoding, first, num_trials: int, weights, seed, push_mean: bool):
         """Weighted sums over S samples of N trials from ``first`` on, and the N x S terms of the bounds."""
         model, samples = self.model, weights.shape[0]
         rows = tf.tile((first + tf.range(num_trials))[:, None], [1, samples])
@@ -198,11 +192,24 @@ class Inference(tf.Module):
         co = drawn.co if drawn.co is not None else tf.zeros([model.spec.num_bins, num_samples, 0])
         if ext_input is not None:
             ext_input = tf.constant(ext_input.swapaxes(0, 1), tf.float32)
-        outputs = tf.function(model.generate)(tf.constant(session), drawn.g0, co, ext_input)
+        outputs = traced(model.generate, hp)(tf.constant(session), drawn.g0, co, ext_input)
         results = {key: value.numpy() for key, value in named_outputs(model, outputs).items()}
         if hp.co_dim:
             results["prior_zs_ar_con"] = results.pop("controller_outputs")
         return results
+
+
+def _gathered(count: int, blocks: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Blocks as whole arrays of ``count`` trials, which lie in a file where they are larger than memory should hold."""
+    collected, start = {}, 0
+    for block in blocks:
+        for key, value in block.items():
+            if key not in collected:
+                collected[key] = storage.empty((count, *value.shape[1:]), value.dtype)
+            collected[key][start : start + len(value)] = value
+            storage.release(collected[key])
+        start += len(next(iter(block.values())))
+    return collected
 
 
 class _Repeated:

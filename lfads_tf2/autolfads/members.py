@@ -1,9 +1,9 @@
 """Epochs of a whole population in one compiled program: a leading axis of members over all that varies.
 
 Small models leave most of an accelerator idle. Here every product of a step is one batched product over all members
-(``tf.vectorized_map``). The compiled CPU kernels take one model at a time: with them the members of a step run side by
-side instead, each in its own iteration of ``tf.map_fn``. Both give each member the numbers that it has alone. XLA does
-not take vectorised loops over time, and is not used.
+(``tf.vectorized_map``). The compiled CPU kernels take one model at a time: with them members run side by side instead,
+each on a core of its own through the whole epoch, in its own iteration of ``tf.map_fn``. Both give each member the
+numbers that it has alone. XLA does not take vectorised loops over time, and is not used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import keras
 import tensorflow as tf
 
 from lfads_tf2.autolfads.slot import Slot
+from lfads_tf2.model.kernels import each_on_one_core, usable_cores
 from lfads_tf2.objective import Costs
+from lfads_tf2.tracing import traced
 from lfads_tf2.training.optimizer import adam_update, clip_gradients
 from lfads_tf2.training.tally import EpochResult, Tally, validation_means
 from lfads_tf2.types import Dials
@@ -49,7 +51,7 @@ class PopulationEpochs(tf.Module):
 
     Args:
         slot: one member's model, data and settings.
-        together: one product over all members; False: member by member, for the CPU kernels.
+        together: one product over all members; False: each member on a core of its own, for the CPU kernels.
     """
 
     def __init__(self, slot: Slot, together: bool):
@@ -62,6 +64,7 @@ class PopulationEpochs(tf.Module):
         # Made as for one model whose seed is a variable.
         self.steps = slot.epochs.steps
         self.traces = {"train": 0, "validate": 0}
+        self.train, self.validate = (traced(epoch, self.hp) for epoch in (self._train, self._validate))
 
     def _with_weights(self, weights: list[tf.Tensor]):
         """Within this context the model has these weights."""
@@ -71,13 +74,8 @@ class PopulationEpochs(tf.Module):
         values = self.slot.dials._asdict().items()
         return Dials(*(member.dials.get(name, value) for name, value in values))
 
-    def _over_members(self, prepare: Callable, compute: Callable, members, dtypes):
+    def _over_members(self, prepare: Callable, compute: Callable, members):
         """``compute(member, *prepare(member))`` of every member; ``members``: tensors with a leading P."""
-        if not self.together:
-            return tf.map_fn(
-                lambda member: compute(member, *prepare(member)), members, fn_output_signature=dtypes,
-                parallel_iterations=2,
-            )  # fmt: skip
         # Draws are made member after member, since random operations do not vectorise.
         number = tf.nest.flatten(members)[0].shape[0]
         prepared = [prepare(tf.nest.map_structure(lambda x, p=p: x[p], members)) for p in range(number)]
@@ -93,6 +91,16 @@ class PopulationEpochs(tf.Module):
             return compute(member, *tf.nest.pack_sequence_as(prepared[0], whole))
 
         return tf.vectorized_map(one_member, (members, stacked), fallback_to_while_loop=False, warn=False)
+
+    def _each(self, run: Callable, members, dtypes):
+        """``run(members, how, leading axes)``, of all at once or of each; ``how`` is called as ``_over_members`` is."""
+        if self.together:
+            return run(members, self._over_members, (tf.nest.flatten(members)[0].shape[0],))
+        with each_on_one_core():
+            return tf.map_fn(
+                lambda member: run(member, lambda prepare, compute, one: compute(one, *prepare(one)), ()), members,
+                fn_output_signature=dtypes, parallel_iterations=usable_cores(),
+            )  # fmt: skip
 
     def _learn(self, member: Members, goes_on, batch, draws, masks) -> Learned:
         """One step of one member; given up, or with a cost or gradients that are not finite, it is left as it is."""
@@ -113,12 +121,14 @@ class PopulationEpochs(tf.Module):
             first.append(m), second.append(v)
         return Learned(weights, first, second, cost, norm, good)
 
-    @tf.function
-    def train(self, members: Members, sessions, trials) -> tuple[Members, EpochResult]:
+    def _train(self, members: Members, sessions, trials) -> tuple[Members, EpochResult]:
         """One epoch. ``sessions``: P x n, ``trials``: P x n x B indices within the session of each batch."""
         self.traces["train"] += 1
-        number, tally = sessions.shape[0], Tally.start(self.slot.spec, (sessions.shape[0],))
-        dtypes = Learned(*([tf.float32] * len(part) for part in members[:3]), self._cost_types(), tf.float32, tf.bool)
+        types = tf.nest.map_structure(lambda tensor: tensor.dtype, members), self._result_types()
+        return self._each(lambda one, how, axes: self._epoch(*one, how, axes), (members, sessions, trials), types)
+
+    def _epoch(self, members: Members, sessions, trials, how: Callable, axes: tuple) -> tuple[Members, EpochResult]:
+        """``_train`` of all members at once, or of one without leading axes."""
 
         def prepare(arguments):
             member, _, session, rows = arguments
@@ -128,34 +138,44 @@ class PopulationEpochs(tf.Module):
         def learn(arguments, *inputs):
             return self._learn(*arguments[:2], *inputs)
 
-        for index in tf.range(tf.shape(sessions)[1]):
-            rows = tf.ensure_shape(trials[:, index], [number, trials.shape[2]])
+        def step(index, members, tally):
+            rows = tf.ensure_shape(trials[..., index, :], [*axes, trials.shape[-1]])
             lives = tally.goes_on
-            now = self._over_members(prepare, learn, (members, lives, sessions[:, index], rows), dtypes)
+            now = how(prepare, learn, (members, lives, sessions[..., index], rows))
             tally = tally.add(now.cost, now.norm, now.good)
             members = members._replace(
                 weights=now.weights, first=now.first, second=now.second,
                 step=members.step + tf.cast(lives, tf.int64),
             )  # fmt: skip
+            return index + 1, members, tally
+
+        num_batches, tally = tf.shape(sessions)[-1], Tally.start(self.slot.spec, axes)
+        _, members, tally = tf.while_loop(lambda index, *_: index < num_batches, step, (0, members, tally))
         trained = [members.weights[n] for n in self.trained]
         return members, tally.result(self.hp, members.step - 1, trained)
 
     def _cost_types(self) -> Costs:
         return Costs(*[tf.float32] * len(Costs._fields))
 
-    @tf.function
-    def validate(self, members: Members, sessions, trials, trial_weights) -> Costs:
+    def _result_types(self) -> EpochResult:
+        numbers, counts = [tf.float32] * 3, [tf.int32] * 3
+        return EpochResult(self._cost_types(), *numbers, *counts, tf.bool)
+
+    def _validate(self, members: Members, sessions, trials, trial_weights) -> Costs:
         """Costs over all validation trials, P each; ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
         read = self.slot.epochs.valid_trials.reader(sessions, trials)
 
-        def costs_of(index, weights):
-            return self._validation_costs(members, read(index), weights, index)
+        def means(members, how, axes):
+            def costs_of(index, weights):
+                return self._validation_costs(members, read(index), weights, index, how)
 
-        return validation_means(costs_of, self.slot.spec, trial_weights, (members.step.shape[0],))
+            return validation_means(costs_of, self.slot.spec, trial_weights, axes)
 
-    def _validation_costs(self, members: Members, batch, trial_weights, index) -> Costs:
-        """Costs of validation batch ``index``, P each."""
+        return self._each(means, members, self._cost_types())
+
+    def _validation_costs(self, members: Members, batch, trial_weights, index, how: Callable) -> Costs:
+        """Costs of validation batch ``index``, of all members or of one."""
         batch = self.steps.augment.validate(batch)
 
         def prepare(member):
@@ -165,4 +185,4 @@ class PopulationEpochs(tf.Module):
             with self._with_weights(member.weights):
                 return self.steps.validation_costs(batch, draws, trial_weights, member.step - 1, self._dials(member))
 
-        return self._over_members(prepare, compute, members, self._cost_types())
+        return how(prepare, compute, members)

@@ -29,6 +29,8 @@ SHAPES = {
     "P": (LARGE, 100, [50]),  # posterior averaging instead of training
 }
 POSTERIOR_TRIALS, POSTERIOR_SAMPLES = 128, 50
+# Of the epochs in which a population is timed.
+EPOCH_BATCHES = 8
 
 
 def flop_per_step(hp: HyperParameters, bins: int, channels: int) -> int:
@@ -151,12 +153,14 @@ def _posterior(spec: ModelSpec, device) -> dict:
 
 
 def measure_population(shape: str, members: int, steps: int, way: Way) -> dict:
-    """A step of several models in one program against their steps one after the other, in turns in one process.
+    """Epochs of several models in one program against one model after the other, in turns in one process.
+
+    Seconds are those of one step of all models.
 
     Args:
         shape: a name in SHAPES, of one session.
         members: models.
-        steps: rounds that are timed, after one that is not.
+        steps: epochs of EPOCH_BATCHES steps that are timed, after one that is not.
     """
     if way.plain:
         os.environ["LFADS_NATIVE"] = "0"
@@ -178,9 +182,9 @@ def measure_population(shape: str, members: int, steps: int, way: Way) -> dict:
     together = BatchedExecutor(search, [Session("s", "", trials, trials)], device)
     alone = together.slot
     tasks = [Task(n, n, 0, 1, {"learning_rate_init": 1e-3, "keep_prob": 0.95}, None) for n in range(members)]
-    rows = np.arange(settings["batch_size"], dtype=np.int32)[None]
-    one = tf.constant([0]), tf.constant(rows)
-    every = tf.zeros([members, 1], tf.int32), tf.constant(np.stack([rows] * members))
+    rows = np.tile(np.arange(settings["batch_size"], dtype=np.int32), (EPOCH_BATCHES, 1))
+    one = tf.zeros([EPOCH_BATCHES], tf.int32), tf.constant(rows)
+    every = tf.zeros([members, EPOCH_BATCHES], tf.int32), tf.constant(np.stack([rows] * members))
     result = {"shape": shape, "members": members, "device": device.name, "native_kernels": device.native}
     with tf.device(device.name):
         population, _ = together.enter(tasks)
@@ -196,7 +200,7 @@ def measure_population(shape: str, members: int, steps: int, way: Way) -> dict:
         for name, run in (("in_one", in_one), ("one_after_the_other", one_after_the_other)):
             result[f"{name}_first_seconds"] = _seconds(run)
         pairs = [(_seconds(in_one), _seconds(one_after_the_other)) for _ in range(steps)]
-    batched, separate = (float(np.median(times)) for times in zip(*pairs, strict=True))
+    batched, separate = (float(np.median(times)) / EPOCH_BATCHES for times in zip(*pairs, strict=True))
     return result | {"in_one_seconds": batched, "one_after_the_other_seconds": separate, "gain": separate / batched}
 
 

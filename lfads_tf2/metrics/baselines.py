@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lfads_tf2.metrics.held_out import Gains, channel_means
+from lfads_tf2.metrics.held_out import Gains, channel_means, parts
 from lfads_tf2.metrics.rates import SMALLEST_RATE
 
 WIDTHS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
@@ -24,14 +24,15 @@ class Smoothed(NamedTuple):
     gains: Gains
 
 
-def smoothed_without_itself(spikes: np.ndarray, width: float) -> np.ndarray:
+def smoothed_without_itself(spikes: np.ndarray, width: float, means: np.ndarray | None = None) -> np.ndarray:
     """Each entry from its neighbours in time by a Gaussian kernel without its own bin.
 
     Args:
         spikes: counts; NaN entries count as the channel's mean.
         width: standard deviation of the kernel in bins.
+        means: each channel's mean count; None: in these trials.
     """
-    bins, means = spikes.shape[1], channel_means(spikes)
+    bins, means = spikes.shape[1], channel_means(spikes) if means is None else means
     lag = np.arange(bins)
     kernel = np.exp(-0.5 * ((lag[:, None] - lag) / width) ** 2)
     np.fill_diagonal(kernel, 0.0)
@@ -46,7 +47,8 @@ def best_smoothing(spikes: np.ndarray) -> Smoothed:
 
     def gains(width):
         sums = Gains()
-        sums.add(smoothed_without_itself(spikes, width), spikes, means)
+        for part in parts(spikes):
+            sums.add(smoothed_without_itself(spikes[part], width, means), spikes[part], means)
         return Smoothed(width, sums)
 
     tried = [gains(width) for width in WIDTHS if width == WIDTHS[0] or width < spikes.shape[1]]
@@ -78,12 +80,11 @@ def condition_averages(
     lag = np.arange(train.shape[1])
     kernel = np.exp(-0.5 * ((lag[:, None] - lag) / width) ** 2)
     kernel /= kernel.sum(1, keepdims=True)
-    seen = ~np.isnan(train) if train.dtype.kind == "f" else np.ones(train.shape, bool)
-    counted, means = np.where(seen, train, 0).astype(np.float64), channel_means(train)
-    averages = {}
+    averages, means = {}, channel_means(train)
     for condition in np.unique(conditions):
-        own = train_conditions == condition
+        own = train[train_conditions == condition]
+        seen = ~np.isnan(own) if own.dtype.kind == "f" else np.ones(own.shape, bool)
         # One trial's worth of the mean rate keeps an estimate of 0 from forbidding every spike.
-        total = counted[own].sum(axis=0) + MEAN_SHARE * means
-        averages[condition] = kernel @ (total / (seen[own].sum(axis=0) + MEAN_SHARE))
+        total = np.sum(own, axis=0, where=seen, dtype=np.float64) + MEAN_SHARE * means
+        averages[condition] = kernel @ (total / (seen.sum(axis=0) + MEAN_SHARE))
     return np.stack([averages[condition] for condition in conditions])

@@ -8,11 +8,21 @@ inference from which it was masked; ``lfads_tf2.held_out`` makes such rates.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from lfads_tf2.metrics.rates import SMALLEST_RATE
+
+# Entries that are worked on together, as float64.
+BLOCK_ENTRIES = 2**22
+
+
+def parts(trials: np.ndarray) -> Iterator[slice]:
+    """Slices of trials that are few enough to be worked on together; ``trials``: trials x bins x channels."""
+    rows = max(1, BLOCK_ENTRIES // max(1, trials[:1].size))
+    return (slice(start, start + rows) for start in range(0, len(trials), rows))
 
 
 class Score(NamedTuple):
@@ -33,19 +43,22 @@ class Gains:
         self.counts: list[np.ndarray] = []
 
     def add(self, rates: np.ndarray, spikes: np.ndarray, means: np.ndarray) -> None:
-        """One block of trials of one session.
+        """More trials of one session.
 
         Args:
             rates, spikes: as ``score``.
             means: each channel's mean count over all of the session's trials: the constant rates to compare with.
         """
-        means = np.where(means > 0, means, SMALLEST_RATE)
-        rates, spikes = np.asarray(rates, np.float64), np.asarray(spikes, np.float64)
         if rates.shape != spikes.shape or rates.ndim != 3:
             raise ValueError(
                 f"rates and spikes must have the same shape, trials x bins x channels, got {rates.shape} and "
                 f"{spikes.shape}"
             )
+        means = np.where(means > 0, means, SMALLEST_RATE)
+        for part in parts(spikes):
+            self._add(np.asarray(rates[part], np.float64), np.asarray(spikes[part], np.float64), means)
+
+    def _add(self, rates: np.ndarray, spikes: np.ndarray, means: np.ndarray) -> None:
         seen = ~np.isnan(spikes)
         if not np.all(rates[seen] >= 0):
             raise ValueError("rates must be zero or positive numbers; give expected spikes a bin, not log-rates")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import inspect
 import os
 
@@ -60,7 +62,22 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_each_on_one_core = contextvars.ContextVar("each_on_one_core", default=False)
+
+
+@contextlib.contextmanager
+def each_on_one_core():
+    """Operations that are made within take one thread each, for models that run side by side."""
+    before = _each_on_one_core.set(True)
+    try:
+        yield
+    finally:
+        _each_on_one_core.reset(before)
+
+
 def _threads() -> int:
     """As many threads as TensorFlow was told to use in one operation, or as there are usable cores."""
+    if _each_on_one_core.get():
+        return 1
     configured = tf.config.threading.get_intra_op_parallelism_threads()
     return configured if configured > 0 else usable_cores()

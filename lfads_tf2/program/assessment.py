@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from lfads_tf2.data.storage import any_entry
+from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference
-from lfads_tf2.metrics import baselines, held_out
+from lfads_tf2.metrics import baselines
 from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.metrics.held_out import Gains, channel_means, parts
+from lfads_tf2.metrics.held_out import score as score_of
 from lfads_tf2.metrics.verdict import Fit, Verdict, judge
 from lfads_tf2.types import Session, Trials
 
 log = logging.getLogger("lfads_tf2")
 
 
-def against_truth(session: Session, half: str, trials: Trials, inferred: dict[str, np.ndarray]) -> dict[str, float]:
-    """How well the inferred rates match the truth, printed and stored where the truth is known.
+def is_scored(trials: Trials, half: str, hp: HyperParameters) -> bool:
+    """Whether the rates of these trials are scored against masked spikes."""
+    return half == "valid" and hp.output_dist == "poisson" and any_entry(trials.data)
+
+
+def against_truth(session: Session, half: str, trials: Trials, rates: np.ndarray) -> dict[str, float]:
+    """How well the inferred rates match the truth, printed and to be stored.
 
     Args:
-        trials: of the half, from the decoder's first bin on.
-        inferred: their results.
+        trials: of the half, from the decoder's first bin on, with their true rates.
+        rates: inferred.
     """
-    if trials.truth is None:
-        return {}
-    rates = inferred["output_dist_params"][..., : trials.truth.shape[2]]
+    rates = rates[..., : trials.truth.shape[2]]
     values = {
         "r2_truth": metrics.r2_truth(rates, trials.truth),
         "r2_truth_channel_mean": metrics.r2_per_channel_mean(rates, trials.truth),
@@ -36,7 +44,7 @@ def against_truth(session: Session, half: str, trials: Trials, inferred: dict[st
 
 
 def against_masked_spikes(
-    run: Inference, index: int, session: Session, trials: Trials, inferred: dict[str, np.ndarray], fit: Fit
+    run: Inference, index: int, session: Session, trials: Trials, inferred: np.ndarray, fit: Fit
 ) -> tuple[dict[str, Any], Verdict]:
     """Scores of spike counts for a result file, and the verdict.
 
@@ -44,28 +52,29 @@ def against_masked_spikes(
         run: of the model.
         index: of the session in the model.
         trials: validation trials of the session.
-        inferred: their results.
+        inferred: their rates.
         fit: how training went.
     """
     first = run.model.first_bin
     spikes = np.asarray(trials.target[:, first:])
-    rates = run.held_out_rates(index, trials, held_out.channel_means(session.train.data))
-    gains, means = held_out.Gains(), held_out.channel_means(spikes)
-    gains.add(rates, spikes, means)
-    read = metrics.bits_per_spike(inferred["output_dist_params"], spikes)
+    rates, means = run.held_out_rates(index, trials, channel_means(session.train.data)), channel_means(spikes)
+
+    def gains_of(rates_of: Callable[[slice], np.ndarray]) -> Gains:
+        sums = Gains()
+        for part in parts(spikes):
+            sums.add(rates_of(part), spikes[part], means)
+        return sums
+
+    gains, read = gains_of(lambda part: rates[part]), gains_of(lambda part: inferred[part]).score().bits
     smoothing = baselines.best_smoothing(spikes)
     simple = {f"best smoothing ({smoothing.width:g} bins)": smoothing.gains}
-    simple["the same with larger swings"] = held_out.Gains()
-    simple["the same with larger swings"].add(baselines.sharpened(rates, means), spikes, means)
+    simple["the same with larger swings"] = gains_of(lambda part: baselines.sharpened(rates[part], means))
     if trials.conditions is not None and session.train.conditions is not None:
-        averages = held_out.Gains()
         width = max(smoothing.width / 2, baselines.WIDTHS[0])
-        train = np.asarray(session.train.target[:, first:])
-        averages.add(
-            baselines.condition_averages(train, session.train.conditions, trials.conditions, width), spikes, means
-        )
-        simple["condition averages"] = averages
-    ceiling = None if trials.truth is None else held_out.score(trials.truth[:, first:], spikes)
+        train, (which, own) = session.train, np.unique(trials.conditions, return_inverse=True)
+        averages = baselines.condition_averages(np.asarray(train.target[:, first:]), train.conditions, which, width)
+        simple["condition averages"] = gains_of(lambda part: averages[own[part]])
+    ceiling = None if trials.truth is None else score_of(trials.truth[:, first:], spikes)
     verdict, score = judge(read, gains, simple, fit, ceiling), gains.score()
     attributes = {"bps_read": read, "held_out_bps": score.bits, "held_out_bps_error": score.error}
     attributes |= {"verdict": verdict.kind} | ({} if ceiling is None else {"held_out_bps_ceiling": ceiling.bits})

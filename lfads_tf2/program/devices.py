@@ -35,12 +35,13 @@ def configure(hp: HyperParameters) -> Device:
     native = "cpu" in name and not xla and kernels.available()
     threads = hp.num_threads or usable_cores()
     within = threads
-    if not native and not xla:
-        # TensorFlow's graph optimiser breaks on the loops over time at large sizes ("TmpVar").
+    if not xla:
+        # TensorFlow's graph optimiser gains nothing here, takes as long as tracing, and breaks on the plain loops at
+        # large sizes ("TmpVar").
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        if "cpu" in name:
-            # These loops are many small products: whole loops side by side gain more than products split over threads.
-            within = 1
+    if not native and not xla and "cpu" in name:
+        # These loops are many small products: whole loops side by side gain more than products split over threads.
+        within = 1
     try:
         tf.config.threading.set_intra_op_parallelism_threads(within)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

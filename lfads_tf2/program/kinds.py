@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2 import __version__
-from lfads_tf2.data import unwise
+from lfads_tf2.data import storage, unwise
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError
 from lfads_tf2.figures import trials as plots
@@ -26,7 +26,7 @@ from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import UNITS
 from lfads_tf2.program import devices, results, resuming
 from lfads_tf2.program import model_files as model_io
-from lfads_tf2.program.assessment import against_masked_spikes, against_truth
+from lfads_tf2.program.assessment import against_masked_spikes, against_truth, is_scored
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results import load_session
@@ -71,12 +71,12 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
 def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
     """Averages posterior samples of every trial of every session."""
     samples = hp.num_samples_posterior or hp.batch_size
-    _posterior(hp, sessions, record, samples, lambda run, index, trials: run.posterior_average(index, trials, samples))
+    _posterior(hp, sessions, record, samples)
 
 
 def posterior_push_mean(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
     """Pushes posterior means through the model for every trial of every session."""
-    _posterior(hp, sessions, record, None, lambda run, index, trials: run.posterior_push_mean(index, trials))
+    _posterior(hp, sessions, record, None)
 
 
 def prior_sample(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
@@ -124,9 +124,11 @@ KINDS = {
 }
 
 
-def _posterior(hp, sessions, record, samples, infer) -> None:
+def _posterior(hp, sessions, record, samples: int | None) -> None:
+    """``samples``: a trial; None: posterior means."""
     device = devices.configure(hp)
     with tf.device(device.name), _working_in(hp) as folder:
+        resuming.remove_litter(folder)
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         resuming.say_other_data(record, fingerprints(sessions))
         run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
@@ -142,20 +144,36 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
                     name: value[: hp.ps_nexamples_to_process]
                     for name, value in trials._asdict().items() if value is not None
                 })  # fmt: skip
-                with contextlib.closing(CountLine(f"{session.name} {half}", "trials")) as run.watch:
-                    inferred = session_results(model, session, infer(run, order[session.name], trials))
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
                 attributes = _attributes(hp, session, loaded.step, samples)
-                attributes |= against_truth(session, half, trials.from_bin(model.first_bin), inferred)
-                if half == "valid" and hp.output_dist == "poisson" and trials.data.any():
-                    scores, verdicts[session.name] = against_masked_spikes(
-                        run, order[session.name], session, trials, inferred, fit
-                    )
-                    attributes |= scores
-                results.write_runs(path, inferred, attributes)
+                with results.writing_runs(path, len(trials.data)) as file:
+                    scored, index = is_scored(trials, half, hp), order[session.name]
+                    rates = _infer(run, session, half, index, trials, samples, file, scored or trials.truth is not None)
+                    if trials.truth is not None:
+                        attributes |= against_truth(session, half, trials.from_bin(model.first_bin), rates)
+                    if scored:
+                        scores, verdicts[session.name] = against_masked_spikes(run, index, session, trials, rates, fit)
+                        attributes |= scores
+                    file.describe(attributes)
                 log.info("Wrote %s", path)
         if hp.report:
             _report(folder, hp, sessions, verdicts)
+
+
+def _infer(run, session, half, index, trials, samples, file: results.RunsFile, keeps_rates: bool) -> np.ndarray | None:
+    """Infers and writes the results of some trials block by block; returns the rates where they are asked for."""
+    rates, start = None, 0
+    with contextlib.closing(CountLine(f"{session.name} {half}", "trials")) as run.watch:
+        for block in run.blocks(index, trials, samples or 0):
+            block = session_results(run.model, session, block)
+            file.add(block)
+            found = block["output_dist_params"]
+            if keeps_rates:
+                rates = storage.empty((len(trials.data), *found.shape[1:]), found.dtype) if rates is None else rates
+                rates[start : start + len(found)] = found
+                storage.release(rates)
+            start += len(found)
+    return rates
 
 
 _UNITS = {

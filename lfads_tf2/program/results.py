@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from lfads_tf2.files import atomic_path
@@ -47,17 +51,77 @@ def params_path(folder: Path, output_stem: str) -> Path:
 def write_runs(path: Path, results: dict[str, np.ndarray], attributes: dict[str, object]) -> Path:
     """Writes one result file: compressed HDF5, a unit and axis names on each array, ``attributes`` on the file."""
     with atomic_path(path) as temporary, sealed_hdf5.writing(temporary) as f:
-        for name, value in attributes.items():
-            if value is not None:
-                f.attrs[name] = value
         for key, value in results.items():
-            value = np.asarray(value)
-            dataset = sealed_hdf5.store(f, key, value, compressed=value.size > 1000)
-            unit = attributes.get("units") if key == "output_dist_params" else UNITS.get(key)
-            for name, text in (("units", unit), ("axes", AXES.get(key))):
-                if text:
-                    dataset.attrs[name] = text
+            sealed_hdf5.store(f, key, np.asarray(value), compressed=_compressed(np.shape(value)))
+        _describe(f, attributes)
     return path
+
+
+class RunsFile:
+    """A result file that is written, by another thread, while the next trials are computed.
+
+    Args:
+        f: the file, empty.
+        trials: how many there will be.
+    """
+
+    def __init__(self, f: h5py.File, trials: int):
+        self._file, self._trials = f, trials
+        self._arrays: dict[str, sealed_hdf5.Rows] = {}
+        self._writer, self._last = ThreadPoolExecutor(1), None
+
+    def add(self, block: dict[str, np.ndarray]) -> None:
+        """Results of the next trials, which must not change any more. Raises OSError when an earlier block failed."""
+        self.wait()
+        self._last = self._writer.submit(self._write, block)
+
+    def wait(self) -> None:
+        """Until all that was added is written."""
+        if self._last is not None:
+            self._last.result()
+
+    def describe(self, attributes: dict[str, object]) -> None:
+        """At the end: attributes of the file, units and axes of its arrays."""
+        self.wait()
+        _describe(self._file, attributes)
+
+    def _write(self, block: dict[str, np.ndarray]) -> None:
+        for key, rows in block.items():
+            if key not in self._arrays:
+                shape = self._trials, *rows.shape[1:]
+                self._arrays[key] = sealed_hdf5.Rows(self._file, key, shape, rows.dtype, _compressed(shape))
+            self._arrays[key].add(rows)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._writer.shutdown()
+
+
+@contextlib.contextmanager
+def writing_runs(path: Path, trials: int) -> Iterator[RunsFile]:
+    """A ``RunsFile`` at ``path``, which is there when the block has ended well, and is as it was when not."""
+    with (
+        atomic_path(path) as temporary,
+        sealed_hdf5.writing(temporary) as f,
+        contextlib.closing(RunsFile(f, trials)) as runs,
+    ):
+        yield runs
+        runs.wait()
+
+
+def _compressed(shape: tuple[int, ...]) -> bool:
+    return int(np.prod(shape, dtype=np.int64)) > 1000
+
+
+def _describe(f: h5py.File, attributes: dict[str, object]) -> None:
+    for name, value in attributes.items():
+        if value is not None:
+            f.attrs[name] = value
+    for key in f:
+        unit = attributes.get("units") if key == "output_dist_params" else UNITS.get(key)
+        for name, text in (("units", unit), ("axes", AXES.get(key))):
+            if text:
+                f[key].attrs[name] = text
 
 
 def read_runs(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:

@@ -41,7 +41,7 @@ def prepare(folder: Path, hp: HyperParameters, record: RunRecord | None, data: d
     if hp.resume == "never":
         _put_aside(folder, hp)
         return False
-    _remove_litter(folder)
+    remove_litter(folder)
     if not checkpoints.for_resume(folder):
         if hp.resume == "must":
             raise RunError(f"--resume=must: there is no checkpoint in {folder} to go on from; leave the flag out")
@@ -82,7 +82,7 @@ def _refuse_lost_run(folder: Path, hp: HyperParameters) -> None:
         )
 
 
-def _remove_litter(folder: Path) -> None:
+def remove_litter(folder: Path) -> None:
     """Removes what commands that were killed have left half-written; only one command at a time works here."""
     for path in [*folder.glob(".*.tmp"), *folder.glob("*.tempstate*")]:
         path.unlink(missing_ok=True)

@@ -30,6 +30,8 @@ _SEAL = b"\nLFADS CRC-32 "
 _SEAL_BYTES = len(_SEAL) + 9
 _SECONDS = 60
 _BLOCK = 2**24
+# Of arrays that are written while they are computed: a few whole rows.
+_CHUNK_BYTES = 2**20
 
 
 class DamagedFile(LFADSError, OSError):
@@ -48,12 +50,49 @@ def writing(path: Path) -> Iterator[h5py.File]:
 
 def store(f: h5py.File, key: str, value: np.ndarray, compressed: bool = False) -> h5py.Dataset:
     """Writes one array with its checksums."""
-    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
-    # Every reader checks Fletcher-32, but it takes zeros for anything, and single values can have none.
-    options |= {"fletcher32": True} if value.size and value.ndim else {}
-    dataset = f.create_dataset(key, data=value, **options)
+    dataset = f.create_dataset(key, data=value, **_filters(value.shape, compressed))
     dataset.attrs[CHECKSUM] = _checksum(value)
     return dataset
+
+
+def _filters(shape: tuple[int, ...], compressed: bool) -> dict[str, object]:
+    filters = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
+    # Every reader checks Fletcher-32, but it takes zeros for anything, and single values can have none.
+    return filters | ({"fletcher32": True} if shape and 0 not in shape else {})
+
+
+class Rows:
+    """An array that is written while it is computed, its checksums those of ``store``.
+
+    Args:
+        f: the file.
+        key: of the array.
+        shape: of the whole, at least one axis.
+        dtype: of its numbers.
+        compressed: as ``store``.
+    """
+
+    def __init__(self, f: h5py.File, key: str, shape: tuple[int, ...], dtype, compressed: bool):
+        row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:], dtype=np.int64))
+        self._in_chunk = max(1, min(shape[0], _CHUNK_BYTES // max(1, row_bytes)))
+        chunks = (self._in_chunk, *shape[1:]) if 0 not in shape else None
+        self.dataset = f.create_dataset(key, shape, dtype, chunks=chunks, **_filters(shape, compressed))
+        self._waiting, self._written, self._checksum = [], 0, 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """The next rows; the checksum is there after the last one."""
+        self._checksum = _checksum(rows, self._checksum)
+        self._waiting.append(rows)
+        number = sum(map(len, self._waiting))
+        ends = self._written + number == len(self.dataset)
+        # Whole chunks only: to write one in parts is to compress it again for each.
+        number = number if ends else number // self._in_chunk * self._in_chunk
+        if number:
+            rows = np.concatenate(self._waiting)
+            self.dataset[self._written : self._written + number] = rows[:number]
+            self._waiting, self._written = [rows[number:]], self._written + number
+        if ends:
+            self.dataset.attrs[CHECKSUM] = self._checksum
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -87,8 +126,9 @@ def _arrays(f: h5py.File) -> dict[str, np.ndarray]:
     return values
 
 
-def _checksum(value: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(value))
+def _checksum(value: np.ndarray, before: int = 0) -> int:
+    """Of an array, or of its next rows after those that ``before`` is of."""
+    return zlib.crc32(np.ascontiguousarray(value), before)
 
 
 def _checksum_of_file(path: Path, size: int) -> int:

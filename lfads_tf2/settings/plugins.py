@@ -92,6 +92,11 @@ def remembered_parts(given: dict[str, Any], record: RunRecord) -> list[str]:
     ]  # fmt: skip
 
 
+def has_own_parts(hp: HyperParameters) -> bool:
+    """Whether a setting names a user's class."""
+    return any(is_plugin(getattr(hp, flag)) for flag in FLAGS)
+
+
 def check_imported(hp: HyperParameters) -> None:
     """For saved models, which are no wish to run what they name.
 

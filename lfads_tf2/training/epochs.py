@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import tensorflow as tf
 
 from lfads_tf2 import noise
@@ -10,11 +12,14 @@ from lfads_tf2.data.resident import ResidentTrials
 from lfads_tf2.data.streamed import StreamedTrials, place
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.objective import Costs
+from lfads_tf2.tracing import traced
 from lfads_tf2.training import replicas
 from lfads_tf2.training.optimizer import Adam, clip_gradients, trained_variables
 from lfads_tf2.training.steps import Steps
 from lfads_tf2.training.tally import EpochResult, Tally, validation_means
 from lfads_tf2.types import Batch, Dials, Session
+
+log = logging.getLogger("lfads_tf2")
 
 
 class Epochs(tf.Module):
@@ -54,7 +59,13 @@ class Epochs(tf.Module):
         if valid is not None:
             batches = validation_batches(valid.counts, model.spec.hyperparameters.batch_size)
             self.validation = tuple(tf.constant(part) for part in batches)
-        self._gradients = tf.function(self._gradients_of, jit_compile=True) if jit_compile else self._gradients_of
+        hp = model.spec.hyperparameters
+        self._gradients, self._untried = self._gradients_of, jit_compile
+        if jit_compile:
+            self._gradients = traced(self._gradients_of, hp, jit_compile=True)
+        self._train_epoch, self.validate, self.valid_rates = (
+            traced(epoch, hp, reduce_retracing=True) for epoch in (self._train, self._validate, self._valid_rates)
+        )
 
     def _gradients_of(self, batch, draws, masks, step, dials):
         return self.steps.gradients(batch, draws, masks, step, dials, self.optimizer.trained)
@@ -80,19 +91,35 @@ class Epochs(tf.Module):
 
         return cost, norm, good, tf.cond(good, apply, skip)
 
-    @tf.function(reduce_retracing=True)
     def train(self, sessions, trials) -> EpochResult:
         """One epoch. ``sessions``: n, ``trials``: n x B indices within the session of each batch."""
+        try:
+            result = self._train_epoch(sessions, trials)
+        except tf.errors.OpError as error:
+            # Nothing has changed yet: the first step's gradients are what is compiled.
+            if not self._untried:
+                raise
+            log.info("Training runs without XLA, which cannot compile this model (%s)", _refusal(error))
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+            self._gradients, hp = self._gradients_of, self.model.spec.hyperparameters
+            self._train_epoch = traced(self._train, hp, reduce_retracing=True)
+            result = self._train_epoch(sessions, trials)
+        self._untried = False
+        return result
+
+    def _train(self, sessions, trials) -> EpochResult:
         self.traces["train"] += 1
-        num_batches, index, tally = tf.shape(sessions)[0], 0, Tally.start(self.model.spec)
-        read = self.train_trials.reader(sessions, trials)
-        while index < num_batches and tally.goes_on:
-            tally = tally.add(*replicas.run(self.strategy, self._train_step, read(index)))
-            index += 1
+        num_batches, read = tf.shape(sessions)[0], self.train_trials.reader(sessions, trials)
+        _, tally = tf.while_loop(
+            lambda index, tally: (index < num_batches) & tally.goes_on,
+            lambda index, tally: (
+                index + 1, tally.add(*replicas.run(self.strategy, self._train_step, read(index)))
+            ),
+            (0, Tally.start(self.model.spec)),
+        )  # fmt: skip
         return tally.result(self.model.spec.hyperparameters, self.optimizer.step - 1, self.optimizer.trained)
 
-    @tf.function(reduce_retracing=True)
-    def validate(self, sessions, trials, trial_weights) -> Costs:
+    def _validate(self, sessions, trials, trial_weights) -> Costs:
         """Costs over all validation trials, each counted once. ``trial_weights``: n x B, 0 for filling."""
         self.traces["validate"] += 1
         step = self.optimizer.step.read_value() - 1
@@ -105,14 +132,20 @@ class Epochs(tf.Module):
 
         return validation_means(costs_of, self.model.spec, trial_weights)
 
-    @tf.function(reduce_retracing=True)
-    def valid_rates(self, session, trials):
+    def _valid_rates(self, session, trials):
         """Rates (means) of B validation trials of one session, B x T x D, from the posterior means."""
         observation = self.model.observation
         batch = self.valid_trials.reader(session[None], trials[None])(0)
         outputs = self.model(batch, noise.no_noise(self.model.spec, tf.shape(trials)[0]))
         rates = observation.distribution_parameters(outputs.parameters)[..., : self.model.spec.max_channels]
         return tf.transpose(rates, [1, 0, 2])
+
+
+def _refusal(error: tf.errors.OpError) -> str:
+    """The line of an error of XLA's that says what it is about."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "unsupported" in line.lower() or "compil" in line.lower()]
+    return f"{[*telling, *lines, ''][0]:.200}"
 
 
 def prepare(

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from lfads_tf2.held_out import HeldOutRates
 from lfads_tf2.metrics.held_out import Gains, Score, channel_means
+from lfads_tf2.tracing import traced
 from lfads_tf2.training.epochs import Epochs
 from lfads_tf2.types import Session
 
@@ -35,6 +36,7 @@ class HeldOutScore(tf.Module):
                 self.targets.append((index, rows, target, channel_means(target)))
         if self.targets:
             self.rates = HeldOutRates(epochs.model, [channel_means(session.train.data) for session in sessions])
+            self._rates = traced(self._rates_of, spec.hyperparameters, reduce_retracing=True)
 
     def __bool__(self) -> bool:
         return bool(self.targets)
@@ -50,6 +52,5 @@ class HeldOutScore(tf.Module):
                 sums.add(rates[..., : target.shape[2]], target[start : start + self.size], means)
         return sums.score()
 
-    @tf.function(reduce_retracing=True)
-    def _rates(self, session, trials):
+    def _rates_of(self, session, trials):
         return self.rates(self.trials.reader(session[None], trials[None])(0))

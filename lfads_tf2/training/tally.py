@@ -102,12 +102,17 @@ def validation_means(costs_of, spec: ModelSpec, trial_weights, members: tuple[in
         trial_weights: n x B, 0 for trials that only fill a batch up.
         members: as in ``Tally.start``.
     """
-    sums, total_weight = Costs.zeros(spec, members), tf.constant(0.0)
-    for index in tf.range(tf.shape(trial_weights)[0]):
+
+    def add(index, sums, total_weight):
         weights = tf.ensure_shape(trial_weights[index], trial_weights.shape[1:])
         cost, weight = costs_of(index, weights), tf.reduce_sum(weights)
         sums = Costs(*(total + weight * term for total, term in zip(sums, cost, strict=True)))
-        total_weight += weight
+        return index + 1, sums, total_weight + weight
+
+    number = tf.shape(trial_weights)[0]
+    _, sums, total_weight = tf.while_loop(
+        lambda index, *_: index < number, add, (0, Costs.zeros(spec, members), tf.constant(0.0))
+    )
     return Costs(*(total / total_weight for total in sums))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from lfads_tf2.tracing import traced
 from lfads_tf2.training.scalars import RARE
 
 
@@ -27,7 +28,7 @@ class TensorBoard:
         # What is there now and then only, and settings, which hardly ever change, stay out of the compiled call.
         rare = {name: scalars.pop(name) for name in [*scalars] if name in RARE or name.startswith("hp/")}
         if list(scalars) != self._names:
-            self._names, self._write = list(scalars), tf.function(self._write_all)
+            self._names, self._write = list(scalars), traced(self._write_all, self.model.spec.hyperparameters)
         self._write(tf.constant([float(value) for value in scalars.values()]), tf.constant(row["step"], tf.int64))
         with self.writer.as_default(step=row["step"]):
             for name, value in rare.items():

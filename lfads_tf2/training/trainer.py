@@ -15,6 +15,7 @@ from lfads_tf2.errors import LFADSError
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.objective import Costs
+from lfads_tf2.tracing import traced
 from lfads_tf2.training import checkpoints
 from lfads_tf2.training.epoch_metrics import EpochMetrics, TruthR2
 from lfads_tf2.training.epochs import prepare
@@ -87,7 +88,7 @@ class Trainer:
         self._state_text = tf.Variable("", trainable=False, dtype=tf.string, name="training_state")
         saved = tf.train.Checkpoint(model=model, optimizer=self.optimizer, training_state=self._state_text)
         # Compiled, a save takes a fifth of the time: what is saved is worked out once and not every time.
-        write = tf.function(saved.write)
+        write = traced(saved.write, hp)
         self.rolling, self.lowest_validation = (
             checkpoints.CheckpointManager(write, self.save_dir, name, state_file, kept)
             for name, state_file, kept in (
@@ -97,7 +98,7 @@ class Trainer:
         )
         self.show_progress, self.callbacks, self._valid_finite = show_progress, callbacks, True
         self._resume(saved)
-        self._read_slots = tf.function(lambda: [tf.identity(variable) for variable in self.optimizer.slots])
+        self._read_slots = traced(lambda: [tf.identity(variable) for variable in self.optimizer.slots], hp)
         self._good_weights = self._snapshot()
 
     @property

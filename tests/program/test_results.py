@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from lfads_tf2.program.results import read_params, read_runs, write_params, write_runs
+from lfads_tf2.program import sealed_hdf5
+from lfads_tf2.program.results import read_params, read_runs, write_params, write_runs, writing_runs
 from lfads_tf2.program.sealed_hdf5 import DamagedFile
 
 RANDOM = np.random.default_rng(7)
@@ -45,6 +46,41 @@ def test_what_was_written_comes_back(tmp_path):
     assert same(arrays, ARRAYS)
     assert attributes == {name: value for name, value in ATTRIBUTES.items() if value is not None}
     assert same(read_params(write(tmp_path, "params")), {key.replace("/", "_"): v for key, v in PARAMS.items()})
+
+
+def blocks_of(arrays, lengths=(7, 1, 12)):
+    """Blocks of 20 trials."""
+    ends = np.cumsum(lengths)
+    for first, end in zip(ends - lengths, ends, strict=True):
+        yield {key: value[first:end] for key, value in arrays.items()}
+
+
+@pytest.mark.parametrize("chunk", [1, 3 * 9 * 7 * 4, 2**20], ids=["row by row", "some rows", "all"])
+def test_blocks_give_the_file_that_the_whole_gives(tmp_path, monkeypatch, chunk):
+    arrays = {key: value for key, value in ARRAYS.items() if len(value) == 20}
+    monkeypatch.setattr(sealed_hdf5, "_CHUNK_BYTES", chunk)
+    write_runs(tmp_path / "whole", arrays, ATTRIBUTES)
+    with writing_runs(tmp_path / "blocks", 20) as file:
+        for block in blocks_of(arrays):
+            file.add(block)
+        file.describe(ATTRIBUTES)
+    (whole, attributes), (found, described) = (read_runs(tmp_path / name) for name in ("whole", "blocks"))
+    assert same(found, whole) and described == attributes
+    with h5py.File(tmp_path / "whole") as one, h5py.File(tmp_path / "blocks") as other:
+        assert one.keys() == other.keys()
+        assert all(dict(one[key].attrs) == dict(other[key].attrs) for key in one)
+        assert all(one[key].fletcher32 == other[key].fletcher32 for key in one)
+
+
+def test_a_file_of_blocks_is_whole_or_as_it_was(tmp_path):
+    write(tmp_path, "runs")
+    before = (tmp_path / "runs").read_bytes()
+    good, bad = {"factors": np.zeros((2, 9, 3))}, {"factors": np.zeros((2, 9, 4))}
+    with pytest.raises(ValueError, match="dimensions"), writing_runs(tmp_path / "runs", 6) as file:
+        for block in (good, bad, good):
+            file.add(block)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert (tmp_path / "runs").read_bytes() == before
 
 
 def test_files_without_checksums_are_read(tmp_path):

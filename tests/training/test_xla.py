@@ -15,6 +15,7 @@ from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.training.epochs import prepare
 from lfads_tf2.training.optimizer import trained_variables
+from lfads_tf2.training.steps import Steps
 from lfads_tf2.types import Session, Trials
 
 SIZES = {
@@ -75,3 +76,28 @@ def test_two_steps_of_each_part(part):
     np.testing.assert_allclose(xla, plain, rtol=1e-5)
     for a, b in zip(weights, plain_weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_model_that_xla_cannot_compile_trains_without(monkeypatch, caplog):
+    """As XLA refuses it, through TensorFlow: here for an operation on text."""
+    gradients = Steps.gradients
+
+    def with_text(self, *arguments):
+        cost, found = gradients(self, *arguments)
+        nothing = tf.strings.to_number(tf.strings.as_string(0.0 * cost.total))
+        return cost._replace(total=cost.total + nothing), found
+
+    monkeypatch.setattr(Steps, "gradients", with_text)
+    caplog.set_level("INFO")
+    rows, results = tf.constant([np.arange(8)] * 2, tf.int32), []
+    for jit_compile in (False, True):
+        epochs, model = epochs_of(jit_compile)
+        for _ in range(2):
+            result = epochs.train(tf.constant([0, 0]), rows)
+        results.append([result.costs.total, epochs.optimizer.step, *trained_variables(model)])
+    for xla, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(xla, plain, rtol=1e-5, atol=1e-6)
+    said = [record.message for record in caplog.records if "XLA" in record.message]
+    assert len(said) == 1 and "AsString" in said[0]
+    with pytest.raises(tf.errors.OpError):
+        epochs.train(tf.constant([0, 0]), rows + 8)
