@@ -183,3 +183,12 @@ def test_files_of_earlier_versions_have_no_encoded_channels(tmp_path):
     content = json.loads((tmp_path / "hyperparameters-7.txt").read_text())
     assert "dataset_encoded_dims" not in content, "as before where all channels are read"
     assert read(tmp_path).sessions == {"a": RecordedSession(10, 10, False)}
+
+
+def test_a_changed_file_is_said(tmp_path, caplog):
+    where = run_folder(tmp_path)
+    assert combine(where)[0].keep_prob == 0.95 and not caplog.text
+    path = tmp_path / "run" / "hyperparameters-30.txt"
+    path.write_text(path.read_text().replace('"keep_prob": 0.95', '"keep_prob": 0.85'))
+    assert combine(where)[0].keep_prob == 0.85
+    assert "hyperparameters-30.txt was changed after it was written" in caplog.text
