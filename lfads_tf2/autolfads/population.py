@@ -136,7 +136,12 @@ class Population:
         if self._reason_to_end() is None:
             needed |= {member["state"] for member in self.state["members"]}
         for name in sorted(needed - {None}):
-            rebuilding.rebuild(name, self.history, self.records, self.executor, self._task_of, self.options.metric)
+            rebuilding.rebuild(name, self.history, self.records, self._train_alone, self.options.metric)
+
+    def _train_alone(self, *task) -> tuple[list[dict], bytes]:
+        """Rows and model of one task; arguments as ``_task_of``."""
+        (done,) = self.executor.run(deque([self._task_of(*task)]))
+        return done.rows, done.state
 
     def seconds_left(self) -> float | None:
         """As if it went on to max_epochs; None before the first generation of this process."""

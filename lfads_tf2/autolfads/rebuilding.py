@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from lfads_tf2.autolfads.records import DamagedRecord, Records, score_from
-
-if TYPE_CHECKING:
-    from lfads_tf2.autolfads.population import Executor, Task
 
 log = logging.getLogger("lfads_tf2")
 
 
 def rebuild(
-    name: str, history: list[dict], records: Records, executor: Executor, task: Callable[..., Task], metric: str
+    name: str, history: list[dict], records: Records, train: Callable[..., tuple[list[dict], bytes]], metric: str
 ) -> None:
     """Trains a model again and writes it in its place, unless it is whole.
 
@@ -30,8 +25,7 @@ def rebuild(
         name: of the model, as ``Records.model_name`` gives it.
         history: one entry a generation.
         records: files of the search.
-        executor: who trains.
-        task: makes a task of worker, first epoch, epochs, searched values and state.
+        train: of worker, first epoch, epochs, searched values and the model to start from to rows and the model then.
         metric: by which models are compared, to see whether it is the same model again.
     """
     if (why := records.model_problem(name)) is None:
@@ -44,10 +38,8 @@ def rebuild(
     )  # fmt: skip
     for generation, one in line:
         entry, begin = history[generation], history[generation - 1]["epoch"] if generation else 0
-        tasks = deque([task(one, begin, entry["epoch"] - begin, entry["hyperparameters"][one], state)])
-        (done,) = executor.run(tasks)
-        state = done.state
-    score, before = done.rows[-1][metric], score_from(history[line[-1][0]]["scores"][worker])
+        rows, state = train(one, begin, entry["epoch"] - begin, entry["hyperparameters"][one], state)
+    score, before = rows[-1][metric], score_from(history[line[-1][0]]["scores"][worker])
     if score != before and not (math.isnan(score) and math.isnan(before)):
         log.warning("The model is not the same bit by bit (%s %.9g, was %.9g): another device?", metric, score, before)
     records.write_model(name, state)

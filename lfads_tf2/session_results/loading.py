@@ -10,6 +10,7 @@ import numpy as np
 
 from lfads_tf2.data.extras import read_bin_width, read_conditions, read_indices
 from lfads_tf2.data.keys import SessionFile
+from lfads_tf2.program import sealed_hdf5
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.files_of_run import data_file, result_files, results_folder, sessions_with_results
 from lfads_tf2.session_results.recording_link import read_link
@@ -147,6 +148,7 @@ def _checked(output: Path, name: str, files: dict[str, Path]) -> tuple[dict, dic
     attributes, keys, lengths, shapes = {}, {}, {}, {}
     for half, path in files.items():
         try:
+            sealed_hdf5.check(path)
             with h5py.File(path, "r") as file:
                 attributes = attributes or dict(file.attrs)
                 keys[half] = set(file)
