@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 from small_runs import write_spikes
 
+from lfads_tf2.errors import LFADSError
+from lfads_tf2.program import sealed_hdf5
 from torture.server import Ended, Server
 
 MODEL = (
@@ -24,6 +26,7 @@ SEARCH = (
 )  # fmt: skip
 # Half-written files of ours and of TensorFlow's, and folders that are renamed when they are whole.
 LITTER = ("*.tmp", "*.tempstate*", "*_temp", ".best_model.*", ".lfads_lock")
+DAMAGED = "refused when it is read"
 Words = Callable[[Path], list]
 
 
@@ -49,17 +52,20 @@ def digest(content: bytes) -> str:
 
 
 def arrays(path: Path) -> str:
-    """Of all arrays of an HDF5 or NPZ file; why not, where it cannot be read."""
-    try:
-        if path.suffix == ".npz":
-            with np.load(path) as file:
-                found = {key: file[key] for key in sorted(file.files)}
-        else:
-            with h5py.File(path) as file:
-                found = {key: file[key][()] for key in sorted(file)}
-    except (OSError, ValueError, KeyError) as error:
-        return type(error).__name__
-    return digest(b"".join(f"{k}{np.shape(v)}".encode() + np.asarray(v).tobytes() for k, v in found.items()))
+    """Of all arrays of an NPZ or HDF5 file; DAMAGED where the program's own reader refuses it."""
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            found = {key: file[key] for key in file.files}
+    elif path.name.startswith("model_"):
+        try:
+            found = sealed_hdf5.read(path)[0]
+        except LFADSError:
+            return DAMAGED
+    else:
+        found = {}
+        with h5py.File(path) as file:
+            file.visititems(lambda key, item: found.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return digest(b"".join(f"{k}{np.shape(v)}".encode() + np.asarray(v).tobytes() for k, v in sorted(found.items())))
 
 
 def of_run(run: Path) -> dict[str, str]:

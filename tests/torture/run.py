@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from torture import damage, inputs  # noqa: E402
+from torture import damage, disturbances, inputs  # noqa: E402
 from torture.server import Server  # noqa: E402
 
 CLASSES = ("inputs", "damage", "kills", "full-disk", "together")
@@ -28,6 +28,8 @@ def rows(name: str, attempts: int, seed: int, kinds: tuple[str, ...]) -> tuple[l
             try:
                 if name == "damage":
                     ends, broken = damage.torture(server, Path(place), attempts, seed, kinds or tuple(damage.KINDS))
+                else:
+                    ends, broken = disturbances.torture(name, server, Path(place), attempts, seed, kinds)
             finally:
                 server.close()
     lines = []
