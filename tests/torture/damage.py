@@ -21,6 +21,11 @@ SAID = (
     "damaged", "was changed", "were changed", "cannot be read", "is passed over", "missing", "again", "lacks", "gone",
     "not those", "failed", "not the data", "begun anew", "Going on with other settings", "cannot be run",
 )  # fmt: skip
+# What attempts take differs a hundredfold.
+TURNS = (
+    "run folders", "results", "run folders", "searches", "results", "run folders", "results", "run folders", "queues",
+    "results",
+)  # fmt: skip
 SAME, TOLD, REFUSED = "the same numbers", "others, and said so", "refused in words"
 
 
@@ -72,12 +77,13 @@ def torture(server: Server, place: Path, attempts: int, seed: int, kinds: tuple[
         seed: decides all damage.
         kinds: of KINDS.
     """
-    wholes = [KINDS[kind](server, place / f"whole{number}") for number, kind in enumerate(kinds)]
+    made = {kind: KINDS[kind](server, place / f"whole{number}") for number, kind in enumerate(kinds)}
+    turns = [kind for kind in TURNS if kind in kinds]
     ends, broken = collections.defaultdict(collections.Counter), []
     references: dict[tuple, dict[str, str]] = {}
     here = place / "here"
     for attempt in range(attempts):
-        whole = wholes[attempt % len(wholes)]
+        whole = made[turns[attempt % len(turns)]]
         random = np.random.default_rng([seed, attempt])
         step = whole.steps[int(random.integers(len(whole.steps)))]
         key = (whole.name, whole.steps.index(step))

@@ -37,7 +37,7 @@ def killed(ready: Ready, name: str, random: np.random.Generator) -> str:
     seconds = ready.reference(name)[1]
     ready.fresh(name)
     signal = ("SIGKILL", "SIGTERM")[int(random.integers(2))]
-    after = float(random.uniform(0.02, 0.95)) * seconds
+    after = float(random.uniform(0.02, 0.8)) * seconds
     ended = ready.run(name, kill=(signal, after))
     if ended.code >= 0:
         return "ended before" if ended.code == 0 and not ended.broken else f"{ended.broken or ended.code}\n{ended.said}"

@@ -134,13 +134,13 @@ def queue(f: Path) -> list:
 
 
 RUN_STEPS = (
-    Step(train(6), lambda f: of_run(f / "run")),
+    Step(train(5), lambda f: of_run(f / "run")),
     Step(of_kind("push-mean"), lambda f: of_results(f / "run", "model_runs_*_push_mean")),
     Step(of_kind("infer"), lambda f: of_results(f / "run", "model_runs_*_sample_and_average")),
     Step(of_kind("export-params"), lambda f: {"model_params": arrays(f / "run" / "model_params")}),
 )
 EXPORT = Step(export("npz"), lambda f: of_results(f / "out", "*.npz"))
-SEARCH_STEP = Step(search(4, True), lambda f: of_search(f / "run"))
+SEARCH_STEP = Step(search(3, True), lambda f: of_search(f / "run"))
 QUEUE_STEP = Step(queue, lambda f: of_results(f, "model_*"))
 
 
@@ -153,7 +153,7 @@ def good(server: Server, words: list) -> Ended:
 
 
 def data_in(folder: Path) -> Path:
-    write_spikes(folder / "data" / "a.h5", train=8, valid=3, bins=5, channels=3, train_truth=None, valid_truth=None)
+    write_spikes(folder / "data" / "a.h5", train=8, valid=3, bins=4, channels=3, train_truth=None, valid_truth=None)
     return folder
 
 
@@ -180,14 +180,20 @@ def a_search(server: Server, folder: Path) -> Whole:
     return Whole("searches", folder, "", (SEARCH_STEP,))
 
 
-def a_queue(server: Server, folder: Path) -> Whole:
-    """A prepared collection of two runs, one of them done."""
+def runs_of_two(folder: Path, spec: str):
+    """A run collection of two sessions, ``single`` or ``all`` in one model."""
     from run_manager.small_sessions import SMALL, collection
 
     from lfads_tf2.run_manager import RunParams
 
     settings = SMALL | {"c_co_dim": 0, "c_gen_dim": 4, "c_max_epochs": 2, "c_held_out_epochs": 0}
-    runs = collection(folder, specs=("single",), count=2, params=RunParams(**settings))
+    params = RunParams(**settings, useAlignmentMatrix=spec == "all")
+    return collection(folder, specs=(spec,), count=2, params=params, trials=6, time=8)
+
+
+def a_queue(server: Server, folder: Path) -> Whole:
+    """A prepared collection of two runs, one of them done."""
+    runs = runs_of_two(folder, "single")
     runs.prepare_for_lfads()
     good(server, queue(runs.runs.ravel()[0].path))
     return Whole("queues", folder, "", (QUEUE_STEP,))

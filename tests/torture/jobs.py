@@ -37,25 +37,15 @@ def recording(server: Server, folder: Path) -> None:
 
 def prepared(server: Server, folder: Path) -> None:
     """Two runs that have not started."""
-    _collection(folder, ("single",)).prepare_for_lfads()
+    folders.runs_of_two(folder, "single").prepare_for_lfads()
 
 
 def model_of_two(server: Server, folder: Path) -> None:
     """A trained model of two sessions, and a third session."""
-    runs = _collection(folder / "model", ("all",))
+    runs = folders.runs_of_two(folder / "model", "all")
     runs.prepare_for_lfads()
     folders.good(server, folders.queue(folder))
-    write_spikes(folder / "new" / "lfads_day3.h5", train=12, valid=4, bins=10, channels=5)
-
-
-def _collection(folder: Path, specs: tuple[str, ...]):
-    from run_manager.small_sessions import SMALL, collection
-
-    from lfads_tf2.run_manager import RunParams
-
-    settings = SMALL | {"c_co_dim": 0, "c_gen_dim": 4, "c_max_epochs": 2, "c_held_out_epochs": 0}
-    params = RunParams(**settings, useAlignmentMatrix="all" in specs)
-    return collection(folder, specs=specs, count=2, params=params)
+    write_spikes(folder / "new" / "lfads_day3.h5", train=12, valid=4, bins=4, channels=5)
 
 
 def add_session(f: Path) -> list:

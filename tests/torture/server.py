@@ -56,7 +56,6 @@ class Server:
         environment = os.environ | {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3", ADDRESS: str(self.path),
             "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1",
-            "LFADS_NATIVE": os.environ.get("LFADS_NATIVE", "0"),
         }  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, __file__, str(self.path)], env=environment, stdout=subprocess.PIPE,
@@ -70,8 +69,9 @@ class Server:
         self.count += 1
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(str(self.path))
-        log = str(self.folder / f"said{self.count}")
-        request = {"words": list(map(str, words)), "cwd": str(cwd or self.folder), "log": log} | how
+        log = self.folder / f"said{self.count}"
+        log.touch()
+        request = {"words": list(map(str, words)), "cwd": str(cwd or self.folder), "log": str(log)} | how
         connection.sendall(json.dumps(request).encode() + b"\n")
         return connection
 
