@@ -6,6 +6,7 @@ Silence about other numbers is the worst that can happen; a traceback, a signal 
 from __future__ import annotations
 
 import collections
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -82,18 +83,20 @@ def torture(server: Server, place: Path, attempts: int, seed: int, kinds: tuple[
     ends, broken = collections.defaultdict(collections.Counter), []
     references: dict[tuple, dict[str, str]] = {}
     here = place / "here"
-    for attempt in range(attempts):
-        whole = made[turns[attempt % len(turns)]]
-        random = np.random.default_rng([seed, attempt])
-        step = whole.steps[int(random.integers(len(whole.steps)))]
-        key = (whole.name, whole.steps.index(step))
-        if key not in references:
-            references[key] = _reference(server, whole, step, here)
-        end, text = _attempt(server, whole, step, here, references[key], random)
-        ends[whole.name][end.partition(":")[0]] += 1
-        if end not in (SAME, TOLD, REFUSED):
-            broken.append(f"{whole.name}, attempt {attempt} of seed {seed}, {text}")
-            print(broken[-1], flush=True)
+    # Ctrl-C ends the attempts, and what was found so far counts.
+    with contextlib.suppress(KeyboardInterrupt):
+        for attempt in range(attempts):
+            whole = made[turns[attempt % len(turns)]]
+            random = np.random.default_rng([seed, attempt])
+            step = whole.steps[int(random.integers(len(whole.steps)))]
+            key = (whole.name, whole.steps.index(step))
+            if key not in references:
+                references[key] = _reference(server, whole, step, here)
+            end, text = _attempt(server, whole, step, here, references[key], random)
+            ends[whole.name][end.partition(":")[0]] += 1
+            if end not in (SAME, TOLD, REFUSED):
+                broken.append(f"{whole.name}, attempt {attempt} of seed {seed}, {text}")
+                print(broken[-1], flush=True)
     return ends, broken
 
 

@@ -16,17 +16,17 @@ from torture.jobs import JOBS, Ready
 from torture.server import Server
 
 DISK_MEGABYTES = 64
-GOOD = "the same afterwards"
+GOOD, TOO_LATE = "the same afterwards", "had ended before"
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """A small file system, where we may mount one; else a folder of the present one."""
+def small_disk(folder: Path, wanted: bool) -> Iterator[Path]:
+    """A folder, which is a small file system where that is wanted and we may mount one."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
+    mounted = wanted and os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
     try:
-        yield mounted
+        yield folder
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(folder)], check=True)
@@ -40,7 +40,7 @@ def killed(ready: Ready, name: str, random: np.random.Generator) -> str:
     after = float(random.uniform(0.02, 0.8)) * seconds
     ended = ready.run(name, kill=(signal, after))
     if ended.code >= 0:
-        return "ended before" if ended.code == 0 and not ended.broken else f"{ended.broken or ended.code}\n{ended.said}"
+        return TOO_LATE if ended.code == 0 and not ended.broken else f"{ended.broken or ended.code}\n{ended.said}"
     time.sleep(1)  # what it started is ended by the system
     wrong = ready.afterwards(name)
     return f"{signal} after {after:.2f} of {seconds:.2f} s: {wrong}" if wrong else GOOD
@@ -85,11 +85,7 @@ def twice(ready: Ready, name: str, random: np.random.Generator) -> str:
     return ready.afterwards(name) or GOOD
 
 
-HOW = {
-    "kills": killed,
-    "full-disk": full,
-    "together": twice,
-}
+HOW = {"kills": killed, "full-disk": full, "together": twice}
 SKIPPED = {"kills": (), "full-disk": ("kernels",), "together": ("kernels",)}
 
 
@@ -100,23 +96,24 @@ def torture(how: str, server: Server, place: Path, attempts: int, seed: int, nam
         how: of HOW.
         server: that runs commands.
         place: an empty folder.
-        attempts: over all commands, turn by turn; a compilation takes its turn every fifth time only.
+        attempts: over all commands, turn by turn (a compilation every fifth time only); a command that had ended before
+            it was killed is none.
         seed: decides all moments and sizes.
         names: of JOBS; none: all.
     """
     ends, broken = collections.defaultdict(collections.Counter), []
     names = [name for name in names or JOBS if name not in SKIPPED[how]]
-    with small_disk(place / "disk") if how == "full-disk" else contextlib.nullcontext():
-        folder = place / "disk"
-        folder.mkdir(exist_ok=True)
+    with small_disk(place / "disk", how == "full-disk") as folder, contextlib.suppress(KeyboardInterrupt):
         ready = Ready(server, place, folder / "here")
         for attempt in range(attempts):
             name = names[attempt % len(names)]
             if name == "kernels" and attempt // len(names) % 5 and len(names) > 1:
                 continue
             end = HOW[how](ready, name, np.random.default_rng([seed, attempt]))
-            ends[name][end if end in (GOOD, "ended before") else "not as promised"] += 1
-            if end not in (GOOD, "ended before"):
+            if end == TOO_LATE:
+                continue
+            ends[name][GOOD if end == GOOD else "not as promised"] += 1
+            if end != GOOD:
                 broken.append(f"{name}, {how}, attempt {attempt} of seed {seed}: {end}")
                 print(broken[-1], flush=True)
     return ends, broken

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def rows(name: str, attempts: int, seed: int, kinds: tuple[str, ...]) -> tuple[l
                 server.close()
     lines = []
     for what, count in ends.items():
-        failed = sum(1 for text in broken if text.startswith(f"{what}"))
+        failed = sum(1 for text in broken if text.startswith(f"{what},"))
         told = ", ".join(f"{end} {number}" for end, number in count.most_common())
         lines.append(f"| {what} | {count.total()} | {count.total() - failed} | {told} |")
     return lines, broken
@@ -48,6 +49,8 @@ def main() -> int:
     parser.add_argument("--class", dest="classes", action="append", choices=CLASSES, help="only this one; repeatable")
     parser.add_argument("--kind", dest="kinds", action="append", default=[], help="of folders or commands; repeatable")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     lines, broken = [], []
     for name in options.classes or CLASSES:
         more, found = rows(name, options.attempts, options.seed, tuple(options.kinds))
