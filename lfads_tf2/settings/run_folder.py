@@ -91,7 +91,7 @@ def read(folder: Path) -> RunRecord | None:
         bins = content.get("num_steps")
         bins = None if bins is None else int(bins)
         data = {str(name): dict(facts) for name, facts in content.get("dataset_fingerprints", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError([f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}"]) from None
     wrong = [f"{path}: {problem}" for problem in (value_problem(n, v) for n, v in values.items()) if problem]
     # The original's "no limit" is larger than any count that is ever reached; it needs no translation.

@@ -154,6 +154,10 @@ def test_data_dir_is_required():
         ('{"gen_dim": -3}', "--gen_dim must be at least 1, got -3"),
         ('{"keep_prob": NaN}', "--keep_prob must be"),
         ('{"num_steps": "x"}', "is not a readable hyperparameters file"),
+        ('{"num_steps": Infinity}', "is not a readable hyperparameters file"),
+        ('{"dataset_names": ["a"], "dataset_dims": {"a": 1e999}}', "is not a readable hyperparameters file"),
+        ("[" * 100000, "is not a readable hyperparameters file"),
+        ('{"a": ' * 100000, "is not a readable hyperparameters file"),
     ],
 )
 def test_broken_hyperparameters_files(tmp_path, content, message):
