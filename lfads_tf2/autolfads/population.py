@@ -116,7 +116,7 @@ class Population:
         self._rebuild_lost()
         # At the very start too: the seed and the starting values must survive a kill in the first generation.
         self.records.commit(self.state)
-        self.records.trim_fit_log(self.epoch, self.state["workers"])
+        self.state["fit_log"] = self.records.trim_fit_log(self.epoch, self.state.get("fit_log"))
         self.started_at, self.started_epoch = time.monotonic(), self.epoch
         self.watcher.started(self)
         if (reason := self._reason_to_end()) is not None:
@@ -335,6 +335,6 @@ class Population:
         state["generation"], state["epoch"] = generation.number, generation.end
         state["history"].append(entry)
         together = [row for worker in sorted(generation.rows) for row in generation.rows[worker]]
-        self.records.append_fit_log(together)
+        state["fit_log"] = self.records.append_fit_log(together, state["fit_log"])
         self.records.commit(state)
         self.watcher.generation_done(self, entry, together)

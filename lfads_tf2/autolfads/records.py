@@ -22,6 +22,7 @@ import numpy as np
 
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path, write_text
+from lfads_tf2.training.fit_log import lines_of, say_if_changed, say_left_out
 
 log = logging.getLogger("lfads_tf2")
 
@@ -203,8 +204,8 @@ class Records:
             return str(error).removeprefix("--resume: ").partition(";")[0]
         return None
 
-    def append_fit_log(self, rows: list[dict[str, float]]) -> None:
-        """Adds a generation's rows in one write."""
+    def append_fit_log(self, rows: list[dict[str, float]], checksum: int) -> int:
+        """Adds a generation's rows in one write; the checksum of the log before and after them."""
         path = self.folder / FIT_LOG
         columns = list(rows[0])
         if path.exists():
@@ -217,26 +218,27 @@ class Records:
         writer.writerows(rows)
         with path.open("a", encoding="utf-8", newline="") as f:
             f.write(text.getvalue())
+        return zlib.crc32(text.getvalue().encode(), checksum)
 
-    def trim_fit_log(self, epochs: int, workers: int) -> None:
-        """Removes rows of epochs from ``epochs`` on, and lines that a kill or damage left unreadable."""
+    def trim_fit_log(self, epochs: int, known: int | None) -> int:
+        """Removes rows of epochs from ``epochs`` on, and lines that a kill or damage left unreadable.
+
+        Says what is not as it was written, by the checksum that is known, and returns that of what stays.
+        """
         path = self.folder / FIT_LOG
-        if not path.exists():
-            return
-        lines = path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
+        lines = lines_of(path) if path.exists() else []
         header = lines[0].strip().split(",") if lines else []
-        if "epoch" not in header or not lines[0].endswith("\n"):
-            log.warning("%s cannot be read and is begun anew.", path)
-            path.unlink()
-            return
-        found = [(line, row) for line in lines[1:] if (row := _row(line, header)) is not None]
-        kept = [line for line, row in found if row["epoch"] < epochs]
-        write_text(path, lines[0] + "".join(kept))
-        # A kill leaves one line half-written.
-        if len(found) < len(lines) - 1:
-            log.warning("%s: %d lines cannot be read and went.", path, len(lines) - 1 - len(found))
-        elif len(kept) < workers * epochs:
-            log.warning("%s lacks lines of earlier epochs.", path)
+        if "epoch" in header and lines[0].endswith("\n"):
+            found = [(line, row) for line in lines[1:] if (row := _row(line, header)) is not None]
+            say_left_out(path, len(lines) - 1 - len(found))
+            kept = lines[0] + "".join(line for line, row in found if row["epoch"] < epochs)
+            write_text(path, kept)
+        else:
+            kept = ""
+            path.unlink(missing_ok=True)
+        checksum = zlib.crc32(kept.encode())
+        say_if_changed(path, checksum, {} if known is None else {path.name: known})
+        return checksum
 
 
 def _row(line: str, header: list[str]) -> dict[str, float] | None:

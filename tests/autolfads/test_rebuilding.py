@@ -109,9 +109,25 @@ def test_a_damaged_line_of_the_fit_log_goes(tmp_path, damage, caplog):
     damaged = [*lines[:4], ",".join(fields), *lines[5:]]
     path.write_bytes("\n".join(damaged).encode("utf-8", "surrogateescape") + b"\n")
     run(tmp_path, max_epochs=25)
-    assert "fitlog.csv: 1 lines cannot be read" in caplog.text
+    assert "fitlog.csv: 1 line cannot be read" in caplog.text
     kept = path.read_text().splitlines()
     assert kept[: len(lines) - 1] == [*lines[:4], *lines[5:]] and len(kept) == len(lines) - 1 + 6 * 5
+
+
+@pytest.mark.parametrize("change", ["a digit", "gone", "no header", "nothing"])
+def test_a_changed_fit_log_is_said(tmp_path, change, caplog):
+    run(tmp_path, max_epochs=20)
+    path = tmp_path / "fitlog.csv"
+    text = path.read_text()
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_text({"a digit": text.replace("0.9", "0.8", 1), "no header": text[1:], "nothing": text}[change])
+    run(tmp_path, max_epochs=25)
+    assert ("fitlog.csv: earlier epochs are missing or were changed" in caplog.text) == (change != "nothing")
+    caplog.clear()
+    run(tmp_path, max_epochs=30)
+    assert "fitlog" not in caplog.text, "it is said once"
 
 
 def test_strange_names_among_the_generations(tmp_path):
