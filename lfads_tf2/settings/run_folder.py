@@ -92,7 +92,12 @@ def read(folder: Path) -> RunRecord | None:
         bins = None if bins is None else int(bins)
         data = {str(name): dict(facts) for name, facts in content.get("dataset_fingerprints", {}).items()}
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise SettingsError([f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}"]) from None
+        raise SettingsError(
+            [
+                f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}; bring it back, or remove it "
+                "where an earlier one lies beside it and no setting was changed since"
+            ]
+        ) from None
     wrong = [f"{path}: {problem}" for problem in (value_problem(n, v) for n, v in values.items()) if problem]
     # The original's "no limit" is larger than any count that is ever reached; it needs no translation.
     if wrong:
