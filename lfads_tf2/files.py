@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import secrets
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -26,6 +30,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: the folder {target.parent} does not exist; create it first")
+    _remove_leftovers(target)
     temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -47,6 +52,31 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write ``text`` to ``path`` as UTF-8, atomically. Raises FileNotFoundError as :func:`atomic_path` does."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def checksum(content: Any) -> int:
+    """CRC-32 of what a JSON file holds, whatever its spacing and the order of its keys."""
+    return zlib.crc32(json.dumps(json.loads(json.dumps(content)), sort_keys=True).encode())
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Removes what killed processes of this machine left of the same file."""
+    name = re.compile(rf"\.{re.escape(target.name[:200])}\.(\d+)\.[0-9a-f]{{8}}\.tmp")
+    with contextlib.suppress(OSError):
+        for path in target.parent.iterdir():
+            match = name.fullmatch(path.name)
+            if match and not _lives(int(match[1])):
+                path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # it is somebody else's
+    return True
 
 
 def _flush_to_disk(path: Path) -> None:

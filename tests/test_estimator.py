@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -96,3 +99,23 @@ def test_a_folder_is_a_run_folder_and_keeps_its_model(tmp_path):
 def test_fitting_around_gaps():
     rates = Estimator(augmentations="selective_backprop", **SMALL).fit_transform(WITH_GAPS)
     assert rates.shape == COUNTS.shape and np.isfinite(rates).all()
+
+
+@pytest.mark.parametrize("setting", ["output_dist", "co_prior", "augmentations"])
+@pytest.mark.parametrize("part", ["spec", "facts"])
+def test_code_that_a_saved_folder_names_is_not_run(fitted_folder, tmp_path, monkeypatch, setting, part):
+    folder = shutil.copytree(fitted_folder, tmp_path / "saved")
+    content = json.loads((folder / "saved_model.json").read_text())
+    (content["spec"]["hyperparameters"] if part == "spec" else content["facts"])[setting] = "evil:Part"
+    (folder / "saved_model.json").write_text(json.dumps(content))
+    (tmp_path / "evil.py").write_text("raise SystemExit('this ran')\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=f"{setting}=evil:Part: import evil first, if you trust this code"):
+        Estimator.load(folder)
+
+
+@pytest.fixture(scope="module")
+def fitted_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fitted")
+    Estimator(save_dir=folder, **SMALL).fit(COUNTS)
+    return folder

@@ -1,11 +1,13 @@
 """Files are whole or absent."""
 
+import json
 import os
 import stat
+import subprocess
 
 import pytest
 
-from lfads_tf2.files import atomic_path, write_text
+from lfads_tf2.files import atomic_path, checksum, write_text
 
 
 def test_the_file_appears_whole_and_only_at_the_end(tmp_path):
@@ -67,3 +69,21 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path):
         first.write_text("first")
         second.write_text("second")
     assert target.read_text() == "first"
+
+
+def test_what_a_killed_process_left_of_a_file_goes(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    litter = tmp_path / f".a.json.{dead.pid}.0123abcd.tmp"
+    kept = [tmp_path / name for name in (
+        f".a.json.{os.getpid()}.0123abcd.tmp", f".b.json.{dead.pid}.0123abcd.tmp", f".a.json.{dead.pid}.notes.tmp",
+    )]  # fmt: skip
+    for path in (litter, *kept):
+        path.write_text("x")
+    write_text(tmp_path / "a.json", "whole")
+    assert not litter.exists() and all(path.exists() for path in kept)
+
+
+def test_a_checksum_is_of_the_content_alone():
+    assert checksum({"a": (1, 2.5), "b": None}) == checksum(json.loads('{"b":null,\n "a": [1, 2.5]}'))
+    assert checksum({"a": 1}) != checksum({"a": 2})

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from lfads_tf2.autolfads import explore
+from lfads_tf2.autolfads import explore, rebuilding
 from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.generations import Generation, Succession, next_boundary
 from lfads_tf2.autolfads.records import DamagedRecord, Records, score_from
@@ -112,9 +112,11 @@ class Population:
         Raises:
             SearchFailed: no model is left whose score is a number.
         """
+        # Before older models are removed, from which it can start.
+        self._rebuild_lost()
         # At the very start too: the seed and the starting values must survive a kill in the first generation.
         self.records.commit(self.state)
-        self.records.trim_fit_log(self.epoch)
+        self.state["fit_log"] = self.records.trim_fit_log(self.epoch, self.state.get("fit_log"))
         self.started_at, self.started_epoch = time.monotonic(), self.epoch
         self.watcher.started(self)
         if (reason := self._reason_to_end()) is not None:
@@ -127,6 +129,19 @@ class Population:
             if (reason := self._go_on(tasks)) is not None:
                 break
         return reason
+
+    def _rebuild_lost(self) -> None:
+        """Trains models again that are still needed and were lost or damaged."""
+        needed = {(self.state["best"] or {}).get("state")}
+        if self._reason_to_end() is None:
+            needed |= {member["state"] for member in self.state["members"]}
+        for name in sorted(needed - {None}):
+            rebuilding.rebuild(name, self.history, self.records, self._train_alone, self.options.metric)
+
+    def _train_alone(self, *task) -> tuple[list[dict], bytes]:
+        """Rows and model of one task; arguments as ``_task_of``."""
+        (done,) = self.executor.run(deque([self._task_of(*task)]))
+        return done.rows, done.state
 
     def seconds_left(self) -> float | None:
         """As if it went on to max_epochs; None before the first generation of this process."""
@@ -275,12 +290,13 @@ class Population:
                     continue
 
     def _task(self, worker: int, generation: Generation) -> Task:
-        start = generation.starts[worker]
+        start, first = generation.starts[worker], generation.first_epoch
+        state = self.records.model_state(start["state"])
+        return self._task_of(worker, first, generation.end - first, start["values"], state)
+
+    def _task_of(self, worker: int, first_epoch: int, epochs: int, values: dict, state: bytes | None) -> Task:
         seed = int(explore.generator(self.seed, "worker", worker).integers(2**31))
-        return Task(
-            worker, seed, generation.first_epoch, generation.end - generation.first_epoch,
-            self._applied(start["values"]), self.records.model_state(start["state"]),
-        )  # fmt: skip
+        return Task(worker, seed, first_epoch, epochs, self._applied(values), state)
 
     def _applied(self, values: dict[str, float]) -> dict[str, float]:
         return {one.target: coerced(one.target, one.applied(values[one.name])) for one in self.search.searched}
@@ -319,6 +335,6 @@ class Population:
         state["generation"], state["epoch"] = generation.number, generation.end
         state["history"].append(entry)
         together = [row for worker in sorted(generation.rows) for row in generation.rows[worker]]
-        self.records.append_fit_log(together)
+        state["fit_log"] = self.records.append_fit_log(together, state["fit_log"])
         self.records.commit(state)
         self.watcher.generation_done(self, entry, together)

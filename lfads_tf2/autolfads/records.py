@@ -6,11 +6,13 @@ leaves the state after one generation or after the next, and the models that had
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import logging
 import math
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.files import atomic_path, write_text
+from lfads_tf2.training.fit_log import lines_of, say_if_changed, say_left_out
 
 log = logging.getLogger("lfads_tf2")
 
@@ -110,11 +113,14 @@ class Records:
         needed = {member["state"] for member in state["members"]} | {(state.get("best") or {}).get("state")}
         for path in self.states.glob("generation_*"):
             # The next generations may be under way already. As numbers: names of five digits sort before those of four.
-            older = int(path.name.rpartition("_")[2]) < state["generation"]
-            for model in path.iterdir() if older else ():
+            number = path.name.rpartition("_")[2]
+            if not number.isdigit() or int(number) >= state["generation"]:
+                continue
+            for model in [*path.glob("worker_*"), *path.glob(".worker_*.tmp")]:
                 if f"{path.name}/{model.name}" not in needed:
                     model.unlink(missing_ok=True)
-            if not any(path.iterdir()):
+            # What somebody else put there stays.
+            with contextlib.suppress(OSError):
                 path.rmdir()
 
     @staticmethod
@@ -130,15 +136,26 @@ class Records:
         """What ``population.json`` calls the model of a worker after a generation."""
         return f"{cls.generation_name(generation)}/worker_{worker:03d}.npz"
 
+    @staticmethod
+    def generation_and_worker(name: str) -> tuple[int, int]:
+        """What ``model_name`` made a name of."""
+        generation, worker = re.fullmatch(r"generation_(\d+)/worker_(\d+)\.npz", name).groups()
+        return int(generation), int(worker)
+
     def write_result(self, generation: int, worker: int, rows: list[dict], state: bytes) -> None:
         """A worker has finished a generation. The rows come last: where they are, the model is whole."""
         path = self._model(generation, worker)
-        path.parent.mkdir(exist_ok=True)
-        with atomic_path(path.with_suffix(".npz")) as temporary:
-            temporary.write_bytes(state)
+        self.write_model(self.model_name(generation, worker), state)
         text = json.dumps(rows)
         content = {"rows": text, "model": zlib.crc32(state)}
         write_text(path.with_suffix(".json"), to_json(with_checksum(content)))
+
+    def write_model(self, name: str, state: bytes) -> None:
+        """A model in its place; ``name`` as ``model_name`` gives it."""
+        path = self.states / name
+        path.parent.mkdir(exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(state)
 
     def result(self, generation: int, worker: int) -> list[dict] | None:
         """Rows of a worker that has finished this generation, else None; one whose files are damaged trains again."""
@@ -174,8 +191,21 @@ class Records:
             raise DamagedRecord(f"--resume: {path} was damaged after it was written ({wrong}); {AGAIN}")
         return content
 
-    def append_fit_log(self, rows: list[dict[str, float]]) -> None:
-        """Adds a generation's rows in one write."""
+    def model_problem(self, name: str) -> str | None:
+        """Why a model cannot be used, in words; None for a whole one."""
+        try:
+            content = self.model_state(name)
+            path = (self.states / name).with_suffix(".json")
+            # Those of earlier generations have gone.
+            with contextlib.suppress(OSError, DamagedRecord, KeyError):
+                if checked(path)["model"] != zlib.crc32(content):
+                    return f"{self.states / name} was damaged after it was written"
+        except DamagedRecord as error:
+            return str(error).removeprefix("--resume: ").partition(";")[0]
+        return None
+
+    def append_fit_log(self, rows: list[dict[str, float]], checksum: int) -> int:
+        """Adds a generation's rows in one write; the checksum of the log before and after them."""
         path = self.folder / FIT_LOG
         columns = list(rows[0])
         if path.exists():
@@ -188,21 +218,36 @@ class Records:
         writer.writerows(rows)
         with path.open("a", encoding="utf-8", newline="") as f:
             f.write(text.getvalue())
+        return zlib.crc32(text.getvalue().encode(), checksum)
 
-    def trim_fit_log(self, epochs: int) -> None:
-        """Removes rows of epochs from ``epochs`` on, and a line that a kill left half written."""
+    def trim_fit_log(self, epochs: int, known: int | None) -> int:
+        """Removes rows of epochs from ``epochs`` on, and lines that a kill or damage left unreadable.
+
+        Says what is not as it was written, by the checksum that is known, and returns that of what stays.
+        """
         path = self.folder / FIT_LOG
-        if not path.exists():
-            return
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = lines_of(path) if path.exists() else []
         header = lines[0].strip().split(",") if lines else []
-        if "epoch" not in header or not lines[0].endswith("\n"):
-            path.unlink()
-            return
-        column = header.index("epoch")
-        kept = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(header) - 1]
-        kept = [line for line in kept if int(line.split(",")[column]) < epochs]
-        write_text(path, lines[0] + "".join(kept))
+        if "epoch" in header and lines[0].endswith("\n"):
+            found = [(line, row) for line in lines[1:] if (row := _row(line, header)) is not None]
+            say_left_out(path, len(lines) - 1 - len(found))
+            kept = lines[0] + "".join(line for line, row in found if row["epoch"] < epochs)
+            write_text(path, kept)
+        else:
+            kept = ""
+            path.unlink(missing_ok=True)
+        checksum = zlib.crc32(kept.encode())
+        say_if_changed(path, checksum, {} if known is None else {path.name: known})
+        return checksum
+
+
+def _row(line: str, header: list[str]) -> dict[str, float] | None:
+    """Numbers of a line by column; None for a line that is damaged."""
+    try:
+        row = {n: float(v or "nan") for n, v in zip(header, line.rstrip("\n").split(","), strict=True)}
+    except ValueError:
+        return None
+    return row if line.endswith("\n") and float(row["epoch"]).is_integer() else None
 
 
 def read_fit_log(path: Path) -> dict[str, np.ndarray]:

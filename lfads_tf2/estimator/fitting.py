@@ -26,7 +26,7 @@ from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.model_building import model_spec, new_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results.merging import merge_windows
-from lfads_tf2.settings import auto, run_folder
+from lfads_tf2.settings import auto, plugins, run_folder
 from lfads_tf2.settings.combination import refuse_other_architecture
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import checkpoints
@@ -118,13 +118,17 @@ class Estimator(Parameters):
         """A fitted estimator from a folder that ``save`` wrote, or that was the ``save_dir`` of a ``fit``.
 
         Args:
-            changed: arguments to be other than when it was saved, such as ``num_samples``.
+            changed: arguments to be other than when it was saved, such as ``num_samples``. Classes that the folder
+                names are loaded only if they are given here, imported already, or allowed (``allow_own_parts=True``).
 
         Raises:
             RunError: the folder holds no whole saved estimator.
+            SettingsError: it names code that nobody here has asked for.
         """
         found = saved_models.read(Path(folder))
         estimator = cls(**(found.facts | changed))
+        for hp in () if changed.get("allow_own_parts") else (found.spec.hyperparameters, estimator.hyperparameters):
+            plugins.check_imported(hp, [flag for flag in plugins.FLAGS if flag not in changed])
         model = estimator._built(found.spec)
         found.set_weights(model)
         return estimator._with(model, found.step)

@@ -80,7 +80,10 @@ class ExportedModel:
             return cls(weights, settings, dict(facts["sessions"]), dict(facts["encoded"]), int(facts["num_bins"]))
         except FileNotFoundError:
             raise OnlineError(f"there is no file {path}; export a model with lfads online RUN --to {path}") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError, EOFError,
+            zipfile.BadZipFile,
+        ) as error:  # fmt: skip
             if isinstance(error, OnlineError):
                 raise
             raise OnlineError(f"{path} is not a whole exported model ({error}); export it again") from error

@@ -1,13 +1,11 @@
-"""What ``--preset=auto`` makes of the data of a command: chosen, said, and written beside the model."""
+"""What ``--preset=auto`` makes of the data of a command: chosen and said; training writes it beside the model."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from lfads_tf2.data.facts import facts_of
-from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.settings import auto
 from lfads_tf2.settings.combination import combine
@@ -15,8 +13,6 @@ from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
-
-FILE = "auto.txt"
 
 
 class AutoSettings:
@@ -37,12 +33,9 @@ class AutoSettings:
         self.hyperparameters, _ = combine(auto.settled(facts, self.given))
         return self.hyperparameters
 
-    def recorded(self) -> HyperParameters:
-        """The hyperparameters chosen, after the choices went to the screen and into the run folder."""
+    def said(self) -> HyperParameters:
+        """The hyperparameters chosen, after the choices went to the screen."""
         log.info("--preset=auto chose:\n  %s", "\n  ".join(self.lines))
-        folder = Path(self.hyperparameters.lfads_save_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / FILE, "".join(f"{line}\n" for line in self.lines))
         return self.hyperparameters
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -151,9 +152,12 @@ def foreseen(error: BaseException) -> str | None:
     """What to tell a person of an error that is not a fault in the program; None for one that is."""
     if isinstance(error, LFADSError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        place = f" {error.filename}:" if error.filename else ""
-        return f"cannot go on:{place} {error.strerror}; {DISK_ERRORS[error.errno]}. What was whole before is kept."
+    # HDF5 gives the system's number in its text alone.
+    said = re.search(r"errno = (\d+)", str(error)) if isinstance(error, OSError | RuntimeError) else None
+    number = int(said[1]) if said else getattr(error, "errno", None)
+    if isinstance(error, OSError | RuntimeError) and number in DISK_ERRORS:
+        place = f" {error.filename}:" if getattr(error, "filename", None) else ""
+        return f"cannot go on:{place} {os.strerror(number)}; {DISK_ERRORS[number]}. What was whole before is kept."
     if isinstance(error, MemoryError):
         return f"memory ran out ({error}); a smaller --batch_size needs less" if str(error) else "memory ran out"
     if type(error).__module__.startswith("tensorflow.python.framework.errors"):

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from lfads_tf2.errors import RunError
 from lfads_tf2.figures import trials as plots
 from lfads_tf2.figures.drawing import pixels
 from lfads_tf2.figures.report import MOST_SESSIONS, write_report
+from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, session_results
 from lfads_tf2.metrics.verdict import fit_of
@@ -40,8 +41,14 @@ from lfads_tf2.types import Session, Trials
 log = logging.getLogger("lfads_tf2")
 
 
-def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
-    """Trains in the run folder, afresh, from model_params_file, or from the checkpoint that is there."""
+CHOICES_FILE = "auto.txt"
+
+
+def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None, choices: Sequence[str] = ()) -> None:
+    """Trains in the run folder, afresh, from model_params_file, or from the checkpoint that is there.
+
+    ``choices``: why ``--preset=auto`` chose these settings; kept in the folder.
+    """
     if hp.seed < 0:
         hp = dataclasses.replace(hp, seed=secrets.randbelow(2**31))
     device = devices.configure(hp)
@@ -51,6 +58,8 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
     strategy = replicas.strategy_for(device.num_gpus)
     with _working_in(hp) as folder:
         resumes = resuming.prepare(folder, spec.hyperparameters, record, data)
+        if choices:
+            write_text(folder / CHOICES_FILE, "".join(f"{line}\n" for line in choices))
         with tf.device(device.name) if strategy is None else contextlib.nullcontext():
             with replicas.scope(strategy):
                 model = new_model(spec, sessions, hp.seed, device.native)

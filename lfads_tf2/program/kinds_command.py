@@ -36,8 +36,9 @@ def run(argv: list[str], kind: str, name: str) -> int:
 
     settle = auto_settings(given, record)
     sessions = read_sessions(hp, settle)
-    hp = hp if settle is None else settle.recorded()
+    hp = hp if settle is None else settle.said()
     with without_startup_lines():
         from lfads_tf2.program.kinds import KINDS
-    KINDS[hp.kind](hp, sessions, record)
+    chosen = {"choices": settle.lines} if settle is not None and hp.kind == "train" else {}
+    KINDS[hp.kind](hp, sessions, record, **chosen)
     return 0

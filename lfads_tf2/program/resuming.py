@@ -19,7 +19,7 @@ log = logging.getLogger("lfads_tf2")
 # Everything that a training, and what follows it, leaves in a run folder.
 LEFT_BY_A_RUN = (
     "hyperparameters-*.txt", "*.ckpt-*", checkpoints.ROLLING, checkpoints.LOWEST_VALIDATION, "metrics.csv",
-    "lfads_log", "report", "model_runs_*", "*model_params",
+    "auto.txt", "lfads_log", "report", "model_runs_*", "*model_params",
 )  # fmt: skip
 # Settings of each command by itself are not the run's.
 OF_THE_RUN = [n for n, f in declared().items() if f.metadata["section"] != "run" or n == "seed"]

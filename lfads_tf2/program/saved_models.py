@@ -73,7 +73,7 @@ def read(folder: Path) -> SavedModel:
         spec["hyperparameters"] = HyperParameters(**spec["hyperparameters"])
         spec["sessions"] = tuple(SessionShape(**shape) for shape in spec["sessions"])
         return SavedModel(folder, ModelSpec(**spec), int(content["step"]), dict(content["facts"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}); fit and save again") from error
 
 

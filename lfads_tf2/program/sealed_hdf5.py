@@ -103,13 +103,24 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         DamagedFile: it is damaged, or no HDF5 file.
     """
     path = Path(path)
+    check(path)
+    with _refusals(path), h5py.File(path, "r") as f:
+        return _arrays(f), dict(f.attrs)
+
+
+def check(path: Path) -> None:
+    """Raises as ``read`` does where a file must not be given to HDF5, for whoever reads only some of its arrays."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there")
-    try:
+    with _refusals(path):
         if not _is_safe(path):
             _read_elsewhere(path)
-        with h5py.File(path, "r") as f:
-            return _arrays(f), dict(f.attrs)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         text = " ".join(str(error).split())
         raise DamagedFile(

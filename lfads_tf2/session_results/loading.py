@@ -11,6 +11,8 @@ import numpy as np
 
 from lfads_tf2.data.extras import read_bin_width, read_conditions, read_indices
 from lfads_tf2.data.keys import SessionFile
+from lfads_tf2.errors import LFADSError
+from lfads_tf2.program import sealed_hdf5
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.files_of_run import data_file, result_files, results_folder, sessions_with_results
 from lfads_tf2.session_results.recording_link import read_link
@@ -174,6 +176,7 @@ def _checked(output: Path, name: str, files: dict[str, Path]) -> tuple[dict, dic
     attributes, keys, lengths, shapes = {}, {}, {}, {}
     for half, path in files.items():
         try:
+            sealed_hdf5.check(path)
             with h5py.File(path, "r") as file:
                 attributes = attributes or dict(file.attrs)
                 keys[half] = set(file)
@@ -191,8 +194,8 @@ def _checked(output: Path, name: str, files: dict[str, Path]) -> tuple[dict, dic
 
 def _facts(path: Path) -> dict:
     """What a session's file says of its trials, without reading their data."""
-    link = read_link(path)
     try:
+        link = read_link(path)
         with h5py.File(path, "r") as handle:
             file = SessionFile(handle, str(path))
             file.keys = [key for key in handle if isinstance(key, str)]
@@ -201,7 +204,9 @@ def _facts(path: Path) -> dict:
             positions = read_indices(file, lengths)
             conditions = {half: read_conditions(file, half, lengths[half]) for half in lengths}
             width = read_bin_width(file)
-    except OSError as error:
+    except LFADSError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ResultsError(f"{path} cannot be read ({error})") from None
     if file.problems:
         raise ResultsError("\n".join(file.problems))

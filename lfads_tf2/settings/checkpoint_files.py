@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
+
+log = logging.getLogger("lfads_tf2")
 
 ROLLING, LOWEST_VALIDATION = "checkpoint", "checkpoint_lve"
 
@@ -17,27 +20,33 @@ def saved_checkpoints(state_file: Path) -> list[Path]:
 
     Where the file is gone, or names nothing that is there, the checkpoints themselves say what there is.
     """
-    folder = state_file.parent
+    found = [path for path in _named(state_file) if _is_there(path)]
+    return found or _by_files(state_file)
+
+
+def _named(state_file: Path) -> list[Path]:
+    """Prefixes that a state file names, there or not, in the same order."""
     try:
         text = state_file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
     # Folders move between machines: only the file names count.
-    named = [(kind, folder / re.split(r"[/\\]", name)[-1]) for kind, name in _NAMED.findall(text)]
+    named = [(kind, state_file.parent / re.split(r"[/\\]", name)[-1]) for kind, name in _NAMED.findall(text)]
     newest = [path for kind, path in named if kind == "model_checkpoint_path"]
     paths = [path for kind, path in named if path not in newest] + newest[-1:]
-    found = [path for path in paths if _SUFFIX.search(path.name) and _is_there(path)]
-    return found or (_by_files(folder, state_file.name) if state_file.name in (ROLLING, LOWEST_VALIDATION) else [])
+    return [path for path in paths if _SUFFIX.search(path.name)]
 
 
 def _is_there(prefix: Path) -> bool:
     return prefix.with_name(prefix.name + ".index").exists()
 
 
-def _by_files(folder: Path, state_file: str) -> list[Path]:
-    """Prefixes of all checkpoints of one kind in a folder, by step."""
-    found = [path.with_suffix("") for path in folder.glob("*.index")]
-    lowest = state_file == LOWEST_VALIDATION
+def _by_files(state_file: Path) -> list[Path]:
+    """Prefixes of all checkpoints of a state file's kind beside it, by step; none for a state file of another name."""
+    if state_file.name not in (ROLLING, LOWEST_VALIDATION):
+        return []
+    found = [path.with_suffix("") for path in state_file.parent.glob("*.index")]
+    lowest = state_file.name == LOWEST_VALIDATION
     kept = [path for path in found if _SUFFIX.search(path.name) and ("_lve.ckpt-" in path.name) == lowest]
     return sorted(kept, key=step_of)
 
@@ -67,6 +76,7 @@ def for_inference(folder: Path, wanted: str) -> Path:
     for name in names:
         prefix = newest(folder, name)
         if prefix is not None:
+            _say_passed_over(folder / name, prefix)
             return prefix
         if name != wanted and (folder / name).exists():
             raise FileNotFoundError(
@@ -77,3 +87,14 @@ def for_inference(folder: Path, wanted: str) -> Path:
         f"--lfads_save_dir: no trained model in {folder} (looked for {' and '.join(names)}); train first with "
         "--kind=train, or give --model_params_file"
     )
+
+
+def _say_passed_over(state_file: Path, prefix: Path) -> None:
+    """Says when a newer checkpoint has lost its files, or is there without being named."""
+    known = [*_named(state_file), *_by_files(state_file)]
+    newer = sorted({path for path in known if step_of(path) > step_of(prefix)}, key=step_of)
+    if newer:
+        log.warning(
+            "%s is passed over: %s. The weights of %s are used.", newer[-1].name,
+            f"{state_file} does not name it" if _is_there(newer[-1]) else "its files are gone", prefix.name,
+        )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from lfads_tf2.errors import SettingsError
@@ -97,18 +98,19 @@ def has_own_parts(hp: HyperParameters) -> bool:
     return any(is_plugin(getattr(hp, flag)) for flag in FLAGS)
 
 
-def check_imported(hp: HyperParameters) -> None:
-    """For saved models, which are no wish to run what they name.
+def check_imported(hp: HyperParameters, flags: Iterable[str] = ("output_dist", "co_prior")) -> None:
+    """For saved models, which are no wish to run what they name; ``flags``: the settings that are looked at.
 
     Raises:
         SettingsError: the model has a class of a module that nothing has imported yet.
     """
-    for flag in ("output_dist", "co_prior"):
-        module = getattr(hp, flag).partition(":")[0] if is_plugin(getattr(hp, flag)) else None
-        if module is not None and module not in sys.modules:
-            raise SettingsError(
-                [f"the saved model has {flag}={getattr(hp, flag)}: import {module} first, if you trust this code"]
-            )
+    for flag in flags:
+        for name in augmentation_names(hp) if flag == "augmentations" else [getattr(hp, flag)]:
+            module = name.partition(":")[0]
+            if is_plugin(name) and module not in sys.modules:
+                raise SettingsError(
+                    [f"the saved model has {flag}={name}: import {module} first, if you trust this code"]
+                )
 
 
 def check(hp: HyperParameters) -> None:

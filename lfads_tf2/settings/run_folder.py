@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.files import write_text
+from lfads_tf2.files import checksum, write_text
 from lfads_tf2.hyperparameters import declared, value_problem
 from lfads_tf2.settings.mapping import coerce
 
 if TYPE_CHECKING:
     from lfads_tf2.types import ModelSpec
+
+log = logging.getLogger("lfads_tf2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,8 @@ class RunRecord:
         }
         optional = {"dataset_encoded_dims": encoded, "dataset_fingerprints": self.data}
         path = folder / f"hyperparameters-{step}.txt"
-        write_text(path, json.dumps(content | {key: value for key, value in optional.items() if value}, indent=1))
+        content |= {key: value for key, value in optional.items() if value}
+        write_text(path, json.dumps(content | {"checksum": checksum(content)}, indent=1))
         return path
 
 
@@ -81,17 +85,25 @@ def read(folder: Path) -> RunRecord | None:
     path = files[max(files)]
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        known = content.pop("checksum", None)
         values = {name: coerce(name, value) for name, value in content.items() if name in declared()}
         sessions = {str(name): _session(content, name) for name in content.get("dataset_names", ())}
         bins = content.get("num_steps")
         bins = None if bins is None else int(bins)
         data = {str(name): dict(facts) for name, facts in content.get("dataset_fingerprints", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SettingsError([f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}"]) from None
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise SettingsError(
+            [
+                f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}; bring it back, or remove it "
+                "where an earlier one lies beside it and no setting was changed since"
+            ]
+        ) from None
     wrong = [f"{path}: {problem}" for problem in (value_problem(n, v) for n, v in values.items()) if problem]
     # The original's "no limit" is larger than any count that is ever reached; it needs no translation.
     if wrong:
         raise SettingsError(wrong)
+    if known not in (None, checksum(content)):
+        log.warning("%s was changed after it was written; what it says now is used.", path)
     return RunRecord(values, sessions, bins, data, path)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lfads_tf2.files import write_text
+from lfads_tf2.training.schedules import TrainingState
 
 log = logging.getLogger("lfads_tf2")
 
@@ -74,6 +76,12 @@ def say_left_out(path: Path, lines: int) -> None:
         log.warning("%s: %d line%s cannot be read and went.", path, lines, "" if lines == 1 else "s")
 
 
+def say_if_changed(path: Path, checksum: int, known: dict[str, int]) -> None:
+    """Says when a log does not hold what was written; ``known``: checksums of logs by file name."""
+    if known.get(path.name, checksum) != checksum:
+        log.warning("%s: earlier epochs are missing or were changed after they were written.", path)
+
+
 def _parsed(path: Path) -> tuple[list[tuple[str, dict[str, float]]], int]:
     """Its lines with what they say, and how many say nothing: a kill left them half-written, or they are damaged."""
     lines, found = lines_of(path), []
@@ -93,16 +101,25 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 class FitLog:
-    """Appends to ``path``; on resume the lines after the resumed epoch go, since they will be written again."""
+    """Appends to ``path``; on resume the lines after the resumed epoch go, since they will be written again.
 
-    def __init__(self, path: Path, epochs_kept: int):
-        self.path = path
+    Args:
+        path: of the file.
+        state: of training: the epochs that it has finished are kept; it holds the log's checksum.
+    """
+
+    def __init__(self, path: Path, state: TrainingState):
+        self.path, self.state = path, state
         found, unreadable = _parsed(path) if path.exists() else ([], 0)
         say_left_out(path, unreadable)
-        kept = (line for line, row in found if row["epoch"] < epochs_kept and line.endswith("\n"))
-        write_text(path, "".join(kept))
+        kept = "".join(line for line, row in found if row["epoch"] < state.epoch and line.endswith("\n"))
+        checksum = zlib.crc32(kept.encode())
+        say_if_changed(path, checksum, state.logged)
+        state.logged[path.name] = checksum
+        write_text(path, kept)
 
     def append(self, line: str) -> None:
         """Adds one line in one write."""
         with self.path.open("a") as f:
             f.write(line + "\n")
+        self.state.logged[self.path.name] = zlib.crc32(f"{line}\n".encode(), self.state.logged[self.path.name])

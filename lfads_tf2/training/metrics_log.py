@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from lfads_tf2.files import write_text
-from lfads_tf2.training.fit_log import lines_of, say_left_out
+from lfads_tf2.training.fit_log import lines_of, say_if_changed, say_left_out
 from lfads_tf2.training.scalars import SMOOTHED
-from lfads_tf2.training.schedules import smoothed
+from lfads_tf2.training.schedules import TrainingState, smoothed
 
 
 class MetricsLog:
@@ -21,23 +23,30 @@ class MetricsLog:
 
     Args:
         path: of the file.
-        epochs_kept: epochs that the resumed checkpoint has finished.
+        state: of training: the epochs that it has finished are kept; it holds the log's checksum and running mean.
     """
 
-    def __init__(self, path: Path, epochs_kept: int):
-        self.path, self.columns = path, []
+    def __init__(self, path: Path, state: TrainingState):
+        self.path, self.state, self.columns = path, state, []
         rows, unreadable = _parsed(path) if path.exists() else ([], 0)
         say_left_out(path, unreadable)
-        rows = [row for row in rows if row["epoch"] < epochs_kept]
-        known = [row[SMOOTHED] for row in rows if not math.isnan(row.get(SMOOTHED, math.nan))]
-        self.smoothed = known[-1] if known else None
+        rows = [row for row in rows if row["epoch"] < state.epoch]
+        checksum = 0
+        for row in rows:
+            checksum = _checksum(row, checksum)
+        say_if_changed(path, checksum, state.logged)
+        if path.name not in state.logged:
+            # Checkpoints of earlier versions do not hold it.
+            known = [row[SMOOTHED] for row in rows if not math.isnan(row.get(SMOOTHED, math.nan))]
+            state.smoothed_recon = known[-1] if known else None
+        state.logged[path.name] = checksum
         self._rewrite(rows)
 
     def append(self, row: dict[str, float]) -> None:
         """Adds one epoch; the smoothed validation reconstruction is added to ``row``."""
         if "valid/recon" in row:
-            self.smoothed = smoothed(self.smoothed, row["valid/recon"])
-            row[SMOOTHED] = math.nan if self.smoothed is None else self.smoothed
+            self.state.smoothed_recon = smoothed(self.state.smoothed_recon, row["valid/recon"])
+            row[SMOOTHED] = math.nan if self.state.smoothed_recon is None else self.state.smoothed_recon
         new_columns = [name for name in row if name not in self.columns]
         if new_columns:
             # A resumed run may measure more than before.
@@ -46,6 +55,7 @@ class MetricsLog:
             self._rewrite(rows)
         with self.path.open("a", newline="") as f:
             f.write(_line([_text(row.get(name, math.nan)) for name in self.columns]))
+        self.state.logged[self.path.name] = _checksum(row, self.state.logged[self.path.name])
 
     def _rewrite(self, rows: list[dict[str, float]]) -> None:
         for row in rows:
@@ -53,6 +63,12 @@ class MetricsLog:
         lines = [_line(self.columns)] if self.columns else []
         lines += [_line([_text(row.get(name, math.nan)) for name in self.columns]) for row in rows]
         write_text(self.path, "".join(lines))
+
+
+def _checksum(row: dict[str, float], before: int) -> int:
+    """Of the rows before and of one more; columns that were added later change nothing."""
+    measured = {name: text for name, value in row.items() if (text := _text(value))}
+    return zlib.crc32(json.dumps(measured, sort_keys=True).encode(), before)
 
 
 def _text(value: float) -> str:

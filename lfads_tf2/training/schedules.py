@@ -26,6 +26,8 @@ class TrainingState:
     epochs_since_best: int = 0
     epochs_since_fall: int = 0  # of the learning rate or of the smoothed reconstruction, whichever was later
     failed: str = ""  # why training gave up; empty as long as it has not
+    logged: dict[str, int] = dataclasses.field(default_factory=dict)  # checksum of each log's epochs, by file name
+    smoothed_recon: float | None = None  # the last of metrics.csv
 
     def to_json(self) -> str:
         """One line of JSON."""

@@ -115,9 +115,9 @@ class Trainer:
         """
         if self.state.failed:
             raise TrainingFailed(self.state.failed)
-        fit_log = FitLog(self.save_dir / f"{self.hp.csv_log}.csv", self.state.epoch)
+        fit_log = FitLog(self.save_dir / f"{self.hp.csv_log}.csv", self.state)
         board = TensorBoard(self.save_dir / "lfads_log", self.model)
-        metrics_log = MetricsLog(self.save_dir / "metrics.csv", self.state.epoch)
+        metrics_log = MetricsLog(self.save_dir / "metrics.csv", self.state)
         progress = Progress(self.hp, self.state, self.show_progress)
         interrupts = Interrupts()
         try:

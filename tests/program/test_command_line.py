@@ -147,6 +147,7 @@ def test_home_folders_are_found(tmp_path):
             2,
             "/full/file: No space left on device",
         ),
+        (RuntimeError("write failed: errno = 28, error message = '...'"), 2, "cannot go on: No space left on device"),
         (OSError(errno.EROFS, "Read-only file system", "/x"), 2, "read-only; choose another folder"),
         (MemoryError(), 2, "memory ran out"),
         (KeyboardInterrupt(), 130, ""),

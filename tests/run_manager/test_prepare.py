@@ -109,6 +109,10 @@ def test_folder_of_other_parameters_is_refused(tmp_path):
     path.write_text(json.dumps({"class": "RunParams", "fields": {"c_factors_dim": 9}}))
     with pytest.raises(PrepareError, match="c_factors_dim: 9 there, 3 now"):
         runs.prepare_for_lfads()
+    for content in ("", "{", "[]", '{"fields": 3}', "[" * 100000):
+        path.write_text(content)
+        with pytest.raises(PrepareError, match=r"fields\.json cannot be read .*; remove it"):
+            runs.prepare_for_lfads()
 
 
 def test_sweep_shares_its_data(tmp_path):

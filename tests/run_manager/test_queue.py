@@ -20,7 +20,7 @@ from lfads_tf2.run_manager import RunParams
 from lfads_tf2.run_manager.__main__ import main
 from lfads_tf2.run_manager.queue import stages
 from lfads_tf2.run_manager.queue.progress_table import format_table, run_row
-from lfads_tf2.run_manager.queue.runs import QueueError, run_folders
+from lfads_tf2.run_manager.queue.runs import QueueError, find_run_folders, run_folders
 
 from .small_sessions import SMALL, collection
 
@@ -229,3 +229,17 @@ def test_code_that_a_folder_names_is_not_run(six):
     assert not any((folder / "calls.txt").exists() for folder in six[:3])
     outcomes = run_folders(six[:1], backend="local", program=FAKE, show=False, allow_own_parts=True)
     assert states(outcomes) == ["done"]
+
+
+def test_changed_commands_are_said_and_lost_ones_fail(six, caplog):
+    options = {"backend": "local", "program": FAKE, "show": False}
+    path = six[0] / "commands.json"
+    path.write_text(path.read_text().replace("--batch_size=8", "--batch_size=9"))
+    assert states(run_folders(six[:1], **options)) == ["done"]
+    assert f"{path} was changed after it was written" in caplog.text
+    assert "commands.json" not in caplog.text.replace(str(path), "")
+    # A run whose commands are gone is a run that failed, and not one fewer.
+    (six[1] / "commands.json").unlink()
+    found = find_run_folders(six[0].parents[1])
+    assert found == sorted(six)
+    assert states(run_folders(six[:3], **options)) == ["done", "failed", "done"]

@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 import lfads_tf2
+from lfads_tf2.errors import LFADSError
 from lfads_tf2.session_results import ResultsError
 from lfads_tf2.settings.run_folder import RecordedSession, RunRecord
 
@@ -200,3 +201,47 @@ def test_refusals(tmp_path, run):
         file["output_dist_params"] = np.ones((3, 20, 4))
     with pytest.raises(ResultsError, match=r"hold different keys: \['controller_outputs'"):
         lfads_tf2.load_results(run)
+
+
+@pytest.mark.parametrize("which", ["results", "data"])
+def test_damaged_files_are_refused_and_never_end_the_process(run, which):
+    path = next(run.glob("model_runs_*_valid_*")) if which == "results" else run.parent / "monday.h5"
+    whole, rates, refused = path.read_bytes(), lfads_tf2.load_results(run)["monday"].rates, 0
+    damaged = [b"", b"nothing", whole[:100], whole[: len(whole) // 2], bytes(100) + whole[100:]]
+    for place in np.linspace(60, len(whole) - 20, 15).astype(int) if which == "results" else ():
+        damaged.append(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            found = lfads_tf2.load_results(run)["monday"].rates
+        except LFADSError as error:
+            assert path.name in str(error)
+            refused += 1
+        else:
+            np.testing.assert_array_equal(found, rates)
+    assert refused >= len(damaged) - 3, "in gaps and in the checksum itself nothing is lost"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("train_encod_data", "valid_encod_data"),
+        ("train_spikes_heldin", "eval_spikes_heldin"),
+        ("Train_Data", "VALID_DATA"),
+    ],
+)
+def test_every_spelling_that_training_reads(tmp_path, keys):
+    counts = np.random.default_rng(0).poisson(1.0, (5, 4, 2))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for key, half in zip(keys, (counts[:3], counts[3:]), strict=True):
+            file[key] = half
+            if "encod" in key:
+                file[key.replace("encod", "recon")] = half
+    folder = tmp_path / "lfads_output"
+    folder.mkdir()
+    for half, length in (("train", 3), ("valid", 2)):
+        with h5py.File(folder / f"model_runs_a.h5_{half}_{KIND}", "w") as file:
+            file["output_dist_params"] = np.ones((length, 4, 2))
+    RunRecord({"data_dir": str(tmp_path)}, {"a.h5": RecordedSession(2, 2)}, 4).write(folder, 10)
+    one = lfads_tf2.load_results(folder)["a.h5"]
+    np.testing.assert_array_equal(one.counts, counts)

@@ -14,6 +14,7 @@ from lfads_tf2.data.facts import Facts, described, facts_of
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.program.auto_settings import AutoSettings, auto_settings
 from lfads_tf2.program.command_line import run_lfads
+from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.settings import auto, flags, run_folder
 
 FACTS = [
@@ -102,3 +103,12 @@ def test_from_the_command_line(tmp_path, caplog):
     # Three epochs; whatever else is wrong, the rates do not reach the truth.
     assert found["held_out_bps"] < found["held_out_bps_ceiling"] and found["held_out_bps_error"] > 0
     assert found["verdict"] != "good" and "bps_read" in found
+
+
+def test_nothing_is_written_where_another_command_works(tmp_path):
+    write_spikes(tmp_path / "data" / "a.h5")
+    (tmp_path / "run").mkdir()
+    with run_lock(tmp_path / "run", "the first"):
+        given = [f"--data_dir={tmp_path / 'data'}", f"--lfads_save_dir={tmp_path / 'run'}", "--preset=auto"]
+        assert run_lfads(["--kind=train", "--device=cpu:0", "--noreport", *given]) == 2
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lfads_lock"]

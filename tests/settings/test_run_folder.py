@@ -154,6 +154,10 @@ def test_data_dir_is_required():
         ('{"gen_dim": -3}', "--gen_dim must be at least 1, got -3"),
         ('{"keep_prob": NaN}', "--keep_prob must be"),
         ('{"num_steps": "x"}', "is not a readable hyperparameters file"),
+        ('{"num_steps": Infinity}', "is not a readable hyperparameters file"),
+        ('{"dataset_names": ["a"], "dataset_dims": {"a": 1e999}}', "is not a readable hyperparameters file"),
+        ("[" * 100000, "is not a readable hyperparameters file"),
+        ('{"a": ' * 100000, "is not a readable hyperparameters file"),
     ],
 )
 def test_broken_hyperparameters_files(tmp_path, content, message):
@@ -183,3 +187,12 @@ def test_files_of_earlier_versions_have_no_encoded_channels(tmp_path):
     content = json.loads((tmp_path / "hyperparameters-7.txt").read_text())
     assert "dataset_encoded_dims" not in content, "as before where all channels are read"
     assert read(tmp_path).sessions == {"a": RecordedSession(10, 10, False)}
+
+
+def test_a_changed_file_is_said(tmp_path, caplog):
+    where = run_folder(tmp_path)
+    assert combine(where)[0].keep_prob == 0.95 and not caplog.text
+    path = tmp_path / "run" / "hyperparameters-30.txt"
+    path.write_text(path.read_text().replace('"keep_prob": 0.95', '"keep_prob": 0.85'))
+    assert combine(where)[0].keep_prob == 0.85
+    assert "hyperparameters-30.txt was changed after it was written" in caplog.text

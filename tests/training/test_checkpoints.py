@@ -125,3 +125,19 @@ def test_a_training_that_failed_stays_failed(folder, monkeypatch):
     reset = trainer_of(folder, max_epochs=13, do_reset_learning_rate=True)
     reset.train()
     assert reset.step == 39
+
+
+def test_a_newer_checkpoint_is_not_passed_over_without_a_word(folder, caplog):
+    run = folder / "run"
+    lowest = checkpoints.saved_checkpoints(run / "checkpoint_lve")
+    assert len(lowest) > 1 and checkpoints.for_inference(run, "") == lowest[-1] and not caplog.text
+    # The state file names an older one only, as after a changed digit.
+    whole = (run / "checkpoint_lve").read_text()
+    (run / "checkpoint_lve").write_text(f'model_checkpoint_path: "{lowest[0].name}"\n')
+    assert checkpoints.for_inference(run, "") == lowest[0]
+    assert f"{lowest[-1].name} is passed over" in caplog.text and "does not name it" in caplog.text
+    (run / "checkpoint_lve").write_text(whole)
+    caplog.clear()
+    lowest[-1].with_name(lowest[-1].name + ".index").unlink()
+    assert checkpoints.for_inference(run, "") == lowest[-2]
+    assert f"{lowest[-1].name} is passed over: its files are gone" in caplog.text

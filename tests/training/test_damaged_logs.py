@@ -9,6 +9,7 @@ import pytest
 
 from lfads_tf2.training.fit_log import EpochCosts, FitLog, format_line, read
 from lfads_tf2.training.metrics_log import MetricsLog, read_metrics
+from lfads_tf2.training.schedules import TrainingState
 
 RANDOM = np.random.default_rng(1)
 VALUES = RANDOM.random((8, 3))
@@ -16,7 +17,10 @@ VALUES = RANDOM.random((8, 3))
 
 def opened(folder, epochs_kept: int):
     """Both logs, and what appends an epoch to each."""
-    fit, metrics = FitLog(folder / "fitlog.csv", epochs_kept), MetricsLog(folder / "metrics.csv", epochs_kept)
+    fit, metrics = (
+        FitLog(folder / "fitlog.csv", TrainingState(epochs_kept)),
+        MetricsLog(folder / "metrics.csv", TrainingState(epochs_kept)),
+    )
 
     def append(epoch: int) -> None:
         costs = EpochCosts(*VALUES[epoch])
@@ -86,3 +90,24 @@ def test_whole_logs_of_later_epochs_are_cut_without_a_word(tmp_path, caplog):
     opened(tmp_path, 4)
     assert read(tmp_path / "fitlog.csv")["epoch"].tolist() == read_metrics(tmp_path / "metrics.csv")["epoch"].tolist()
     assert not caplog.text
+
+
+@pytest.mark.parametrize("name", ["fitlog.csv", "metrics.csv"])
+def test_a_changed_digit_is_said_and_changes_nothing_after_it(tmp_path, caplog, name):
+    state = TrainingState()
+    fit, metrics = FitLog(tmp_path / "fitlog.csv", state), MetricsLog(tmp_path / "metrics.csv", state)
+    for epoch in range(5):
+        costs = EpochCosts(*VALUES[epoch])
+        fit.append(format_line(epoch, 3 * epoch, costs, costs, 0.1, 1.0, 1.0))
+        # A column that comes later changes nothing that was written before.
+        metrics.append({"epoch": epoch, "valid/recon": VALUES[epoch][1]} | ({"new": 1.5} if epoch > 2 else {}))
+        state.epoch = epoch + 1
+    saved, smoothed = TrainingState.from_json(state.to_json()), state.smoothed_recon
+    FitLog(tmp_path / "fitlog.csv", saved), MetricsLog(tmp_path / "metrics.csv", saved)
+    assert not caplog.text and saved.smoothed_recon == smoothed
+    lines = (tmp_path / name).read_text().splitlines(keepends=True)
+    lines[-2] = lines[-2].replace(".", ".9", 1)
+    (tmp_path / name).write_text("".join(lines))
+    FitLog(tmp_path / "fitlog.csv", saved), MetricsLog(tmp_path / "metrics.csv", saved)
+    assert caplog.text.count("earlier epochs are missing or were changed") == 1 and name in caplog.text
+    assert saved.smoothed_recon == smoothed

@@ -14,6 +14,7 @@ from lfads_tf2.metrics.rates import bits_per_spike, r2_truth
 from lfads_tf2.training.epoch_metrics import NullLikelihood
 from lfads_tf2.training.fit_log import read
 from lfads_tf2.training.metrics_log import MetricsLog, read_metrics, read_rows
+from lfads_tf2.training.schedules import TrainingState
 
 RANDOM = np.random.default_rng(8)
 
@@ -40,7 +41,7 @@ def test_null_likelihood_gives_bits_per_spike():
 
 def test_rows_are_kept_and_smoothed(tmp_path):
     path = tmp_path / "metrics.csv"
-    log = MetricsLog(path, 0)
+    log = MetricsLog(path, TrainingState())
     for epoch, value in enumerate((10.0, 20.0, 40.0)):
         log.append({"epoch": epoch, "valid/recon": value, "r2, all": math.nan if epoch else 0.1})
     columns = read_metrics(path)
@@ -50,12 +51,12 @@ def test_rows_are_kept_and_smoothed(tmp_path):
     with path.open("a") as f:
         f.write("3,50")
     # Epoch 2 is written again after a kill, with one column more.
-    again = MetricsLog(path, 2)
+    again = MetricsLog(path, TrainingState(2))
     again.append({"epoch": 2, "valid/recon": 40.0, "new": 7})
     rows = read_rows(path)
     assert [row["epoch"] for row in rows] == [0, 1, 2] and rows[2]["valid/recon_smth"] == pytest.approx(21.1)
     assert math.isnan(rows[0]["new"]) and rows[2]["new"] == 7
-    MetricsLog(path, 0)
+    MetricsLog(path, TrainingState())
     assert path.read_text() == "" and whole.startswith("epoch,valid/recon,")
 
 

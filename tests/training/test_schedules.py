@@ -104,7 +104,7 @@ def test_resumed_log_drops_later_and_half_written_lines(tmp_path):
     lines = [format_line(n, n, EpochCosts(n, n, n), None, 0, 0, 0) + "\n" for n in range(5)]
     path.write_text("".join(lines) + "epoch,5, step,5, total,3")
     assert list(read(path)["epoch"]) == [0, 1, 2, 3, 4]
-    FitLog(path, 3).append(lines[3].strip())
+    FitLog(path, TrainingState(3)).append(lines[3].strip())
     assert path.read_text() == "".join(lines[:4])
 
 

@@ -83,7 +83,10 @@ def check_fields(folder: Path, class_name: str, fields: dict[str, Any]) -> None:
     path = folder / FIELDS_FILE
     now = json.loads(json.dumps({name: to_json(value) for name, value in fields.items()}))
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))["fields"]
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8"))["fields"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise PrepareError(f"{path} cannot be read ({error!s:.200}); remove it, and it is written again") from None
         if before != now:
             differing = sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
             values = "; ".join(f"{n}: {before.get(n, 'default')} there, {now.get(n, 'default')} now" for n in differing)

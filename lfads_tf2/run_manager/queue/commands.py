@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import sysconfig
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lfads_tf2.errors import LFADSError
-from lfads_tf2.files import write_text
+from lfads_tf2.files import checksum, write_text
 from lfads_tf2.run_manager.protocols import PlannedRun
+
+log = logging.getLogger("lfads_tf2")
 
 COMMANDS_FILE = "commands.json"
 STAGES = ("train", "posterior_mean_sample", "write_model_params")
@@ -65,7 +68,7 @@ def write_commands(run: PlannedRun) -> None:
         "parameters": run.params.differences,
         "stages": stage_flags(run),
     }
-    write_text(run.path / COMMANDS_FILE, json.dumps(content, indent=1))
+    write_text(run.path / COMMANDS_FILE, json.dumps(content | {"checksum": checksum(content)}, indent=1))
 
 
 def read_commands(run_folder: Path) -> dict[str, Any]:
@@ -77,15 +80,18 @@ def read_commands(run_folder: Path) -> dict[str, Any]:
     path = Path(run_folder) / COMMANDS_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        known = content.pop("checksum", None)
         stages = content["stages"]
         whole = list(stages) == list(STAGES) and all(
             isinstance(flags, list) and all(isinstance(flag, str) for flag in flags) for flags in stages.values()
         )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"{type(error).__name__}: {error!s:.200}"
         raise CommandsError(f"{path} cannot be read ({why}); prepare the run again") from error
     if not whole:
         raise CommandsError(f"{path} does not hold the stages {', '.join(STAGES)}; prepare the run again")
+    if known not in (None, checksum(content)):
+        log.warning("%s was changed after it was written; the run goes by what it says now.", path)
     return content
 
 

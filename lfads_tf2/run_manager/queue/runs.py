@@ -24,6 +24,12 @@ class QueueError(LFADSError, RuntimeError):
     """A queue that cannot be started; the message says why and what to do."""
 
 
+def _is_prepared(folder: Path) -> bool:
+    """Whether it is a run's; one whose commands are lost, which will fail, is known by what lies beside them."""
+    lost = (folder / "params.json").exists() and (folder / "lfadsInput").is_dir()
+    return lost or (folder / commands.COMMANDS_FILE).exists()
+
+
 def find_run_folders(folder: str | Path) -> list[Path]:
     """Prepared runs in a folder: a run's own, a collection's, or one of several collections.
 
@@ -31,9 +37,9 @@ def find_run_folders(folder: str | Path) -> list[Path]:
         QueueError: there are none.
     """
     folder = Path(folder)
-    if (folder / commands.COMMANDS_FILE).exists():
+    if _is_prepared(folder):
         return [folder]
-    found = sorted(path.parent for path in folder.rglob(commands.COMMANDS_FILE))
+    found = sorted({path.parent for path in folder.rglob("*.json") if _is_prepared(path.parent)})
     if not found:
         raise QueueError(
             f"{folder} holds no prepared runs; call prepare_for_lfads of the run collection first (folders that MATLAB "
@@ -79,7 +85,7 @@ def run_folders(
     """
     folders = [Path(folder).absolute() for folder in folders]
     for folder in folders:
-        if not (folder / commands.COMMANDS_FILE).exists():
+        if not _is_prepared(folder):
             raise QueueError(f"{folder} is not prepared; call prepare_for_lfads first")
         if rerun:
             for name in (stages.DONE_FILE, stages.STATUS_FILE):

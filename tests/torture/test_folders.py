@@ -1,0 +1,65 @@
+"""Folders that are damaged and commands that are disturbed: a short seeded share in every run, the rest when asked for.
+
+``python tests/torture/run.py`` prints the table of many.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from torture import damage, disturbances
+from torture.server import Server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Runs commands."""
+    found = Server(tmp_path_factory.mktemp("server"))
+    yield found
+    found.close()
+
+
+def test_some_damaged_folders(server, tmp_path):
+    ends, broken = damage.torture(server, tmp_path, attempts=16, seed=31, kinds=("run folders", "results"))
+    assert not broken, "\n".join(broken)
+    assert ends["run folders"].total() == ends["results"].total() == 8
+
+
+@pytest.mark.parametrize("how, attempts", [("kills", 4), ("full-disk", 2), ("together", 2)])
+def test_some_disturbed_commands(server, tmp_path, how, attempts):
+    ends, broken = disturbances.torture(how, server, tmp_path, attempts, 32, ("train", "import"))
+    assert not broken, "\n".join(broken)
+    assert how == "kills" or sum(count.total() for count in ends.values()) == attempts
+
+
+def test_the_torture_sees_what_is_not_as_promised(server, tmp_path):
+    """Other numbers without a word, and traces, would be found."""
+    from torture.folders import RUN_STEPS
+    from torture.server import Ended
+
+    whole = damage.KINDS["run folders"](server, tmp_path / "whole")
+    said = Ended(0, False, "Wrote it", 1.0)
+    reference = RUN_STEPS[0].numbers(whole.folder)
+    assert damage.verdict(said, RUN_STEPS[0], whole.folder, reference) == damage.SAME
+    log = whole.folder / "run" / "fitlog.csv"
+    log.write_text(log.read_text().replace("epoch,0", "epoch,9"))
+    assert damage.verdict(said, RUN_STEPS[0], whole.folder, reference).startswith(
+        "silently other numbers: ['fitlog.csv']"
+    )
+    assert damage.verdict(said._replace(said="a.h5 is damaged"), RUN_STEPS[0], whole.folder, reference) == damage.TOLD
+    trace = said._replace(code=1, said="lfads train: a fault in the program: KeyError")
+    assert damage.verdict(trace, RUN_STEPS[0], whole.folder, reference) == "traceback"
+    assert damage.verdict(said._replace(code=-9), RUN_STEPS[0], whole.folder, reference) == "signal"
+
+
+@pytest.mark.slow
+def test_many_damaged_folders(server, tmp_path):
+    _, broken = damage.torture(server, tmp_path, attempts=600, seed=33)
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", disturbances.HOW)
+def test_many_disturbed_commands(server, tmp_path, how):
+    _, broken = disturbances.torture(how, server, tmp_path, attempts=100, seed=34)
+    assert not broken, "\n".join(broken)
