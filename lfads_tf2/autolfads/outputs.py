@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.autolfads.population import Population
+from lfads_tf2.autolfads.records import best_epoch
 from lfads_tf2.autolfads.slot import Snapshot
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.files import atomic_path
@@ -56,8 +57,7 @@ def write_best_model(population: Population, sessions: list[Session], device: De
         model = new_model(spec, sessions, 0, device.native)
         trainer = Trainer(model, sessions, making, hp.seed, show_progress=False)
         state.restore(model, trainer.optimizer)
-        ends = {entry["generation"]: entry["epoch"] for entry in population.history}
-        trainer.state.epoch = ends.get(best["generation"], 0)
+        trainer.state.epoch = best_epoch(population.history, best)
         trainer.save(trainer.lowest_validation)
         values = model_io.parameters(model, model_io.Loaded(state.step, hp.learning_rate_init))
     results.write_params(results.params_path(making, ""), values)

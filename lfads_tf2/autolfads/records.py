@@ -107,7 +107,8 @@ class Records:
         """Makes a generation count, writes the history, and removes models that nothing needs any more."""
         write_text(self.states / STATE_FILE, to_json(with_checksum(state), indent=1))
         write_text(self.folder / HISTORY, to_json(state["history"], indent=1))
-        needed = {member["state"] for member in state["members"]} | {(state.get("best") or {}).get("state")}
+        needed = {member["state"] for member in state["members"]}
+        needed |= {(state.get(one) or {}).get("state") for one in ("best", "polish")}
         for path in self.states.glob("generation_*"):
             # The next generations may be under way already. As numbers: names of five digits sort before those of four.
             older = int(path.name.rpartition("_")[2]) < state["generation"]
@@ -177,7 +178,8 @@ class Records:
     def append_fit_log(self, rows: list[dict[str, float]]) -> None:
         """Adds a generation's rows in one write."""
         path = self.folder / FIT_LOG
-        columns = list(rows[0])
+        # Not every epoch has every figure.
+        columns = list(dict.fromkeys(name for row in rows for name in row))
         if path.exists():
             with path.open(encoding="utf-8", newline="") as f:
                 columns = next(csv.reader(f), columns)
@@ -219,3 +221,9 @@ def lineage(history: list[dict], worker: int) -> list[int]:
         sources = {event["worker"]: event["copied_from"] for event in entry["replaced"]}
         line.append(sources.get(line[-1], line[-1]))
     return line[::-1]
+
+
+def best_epoch(history: list[dict], best: dict) -> int:
+    """Epochs that the best model had trained; versions before this one kept the generation alone."""
+    ends = {entry["generation"]: entry["epoch"] for entry in history}
+    return best.get("epoch", ends.get(best["generation"], 0))

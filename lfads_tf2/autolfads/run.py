@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lfads_tf2.autolfads.config import Search, SearchConfig, with_data
+from lfads_tf2.autolfads.generations import score_of
 from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
 from lfads_tf2.autolfads.records import FIT_LOG, DamagedRecord, Records, read_fit_log
 from lfads_tf2.data import DataError, epoch_batches, read_sessions
@@ -169,7 +170,7 @@ def _finish(population: Population, sessions: list[Session], device) -> dict | N
     model, step = write_best_model(population, sessions, device, best)
     values = ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
     metric = population.options.metric
-    log.info("Best model: worker %d, %s %.6g, %s.", best["worker"], metric, best["score"], values)
+    log.info("Best model: worker %d, %s %.6g, %s.", best["worker"], metric, score_of(best["score"], metric), values)
     written = write_outputs(model, step, sessions, folder, device)
     log.info("Wrote %s and %s", folder / "best_model", ", ".join(str(path) for path in written))
     if (folder / FIT_LOG).exists():

@@ -46,6 +46,7 @@ class ToyExecutor:
 
 def search_of(hps=HPS, **options):
     settings = {"num_workers": 6, "perturbation_interval": 5, "burn_in_period": 10, "max_epochs": 40, "patience": 0}
+    settings["metric"] = "valid/recon_smth"
     content = {"gen_dim": 6, "pbt": settings | {"hps": hps} | options}
     return with_data(config_from(content, "here"), 9, 7, 3)
 
