@@ -30,7 +30,7 @@ class BatchedExecutor:
         SearchFailed: the data are too large to stay on the device, or the model cannot be vectorised.
     """
 
-    waits_for_all = True
+    waits_for_all, parallel = True, 1
 
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         self.slot, self.search, self.device = Slot(search, sessions, device), search, device

@@ -193,6 +193,10 @@ class Search:
     searched: tuple[Searched, ...]  # ranges in the model's units
     first: dict[str, float] | None = None  # searched values of a first worker that keeps them; None: there is none
 
+    def hyperparameters_of(self, values: dict[str, float]) -> dict[str, float]:
+        """A worker's searched values, as values of hyperparameters."""
+        return {one.target: coerced(one.target, one.applied(values[one.name])) for one in self.searched}
+
     def rate_left(self, epoch: int) -> float:
         """The learning rate of an epoch, as a share of the worker's own.
 

@@ -11,11 +11,11 @@ import dataclasses
 import re
 from typing import Any, NamedTuple
 
-from lfads_tf2.autolfads.config import Budget, SearchConfig, SearchOptions, checked
+from lfads_tf2.autolfads.config import Budget, Search, SearchConfig, SearchOptions, checked
 from lfads_tf2.autolfads.searched import ALIASES, Searched
 from lfads_tf2.data.facts import Facts
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import declared
+from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.settings import auto
 
 # Without a budget all workers together train so many times as long as one model with these settings.
@@ -98,13 +98,22 @@ def sizes(own_epochs: int, affordable: float, parallel: int = 1) -> dict[str, in
     """
     polish = min(own_epochs, POLISH * affordable / parallel)
     workers = min(max(int((affordable - parallel * polish) / own_epochs), 2), MOST_WORKERS)
-    each = (affordable - parallel * polish) / workers
     # Neither shorter than the settings say, where that can be afforded, nor longer, unless there are many workers.
-    epochs = max(2, own_epochs if each >= own_epochs and workers < MOST_WORKERS else int(each))
+    fits = workers < MOST_WORKERS and workers * own_epochs <= affordable
+    epochs = max(2, own_epochs if fits else int((affordable - parallel * polish) / workers))
     rest = (affordable - workers * epochs) / parallel
     return {
         "num_workers": workers, "max_epochs": epochs, "polish_epochs": round(min(max(rest, 0.0), epochs)),
     }  # fmt: skip
+
+
+def affordable(own_epochs: int, seconds: float, speed: Speed) -> tuple[dict[str, int], float]:
+    """Options of a search that takes about so long from now on, and the seconds that it is expected to take."""
+    # Once more to start and to compile, and half as long for the results.
+    apart = 1.5 * speed.seconds_apart
+    size = sizes(own_epochs, max(seconds - apart, 0.0) / speed.seconds_an_epoch, speed.parallel)
+    epochs = size["num_workers"] * size["max_epochs"] + speed.parallel * size["polish_epochs"]
+    return size, apart + epochs * speed.seconds_an_epoch
 
 
 def own_epochs(facts: Facts, config: SearchConfig) -> int:
@@ -132,9 +141,9 @@ def planned(config: SearchConfig, facts: Facts, size: dict[str, int]) -> tuple[S
         "burn_in_period": min(max(1, round(BURN_IN * epochs)), epochs - 1), "patience": 0, "exploit": "truncation",
         "first_worker": "given",
     } | config.chosen  # fmt: skip
-    counts = settled.get("output_dist", declared()["output_dist"].default) == "poisson"
+    counts = settled.get("output_dist", HyperParameters.output_dist) == "poisson"
     searched = tuple(
-        around.searched(name, settled.get(name, 0.0))
+        around.searched(name, settled.get(name, getattr(HyperParameters, name, 0.0)))
         for name, around in (RANGES | (FOR_COUNTS if counts else {})).items()
         if _moves(name, config.given, settled)
     )
@@ -151,4 +160,33 @@ def _moves(name: str, given: dict[str, Any], settled: dict[str, Any]) -> bool:
     """Whether a hyperparameter is searched: what was given by hand stays, and what the model has no use for."""
     if {ALIASES.get(name, name), *GOES_WITH.get(name, ())} & given.keys():
         return False
-    return name not in OF_THE_CONTROLLER or settled.get("co_dim", declared()["co_dim"].default) > 0
+    return name not in OF_THE_CONTROLLER or settled.get("co_dim", HyperParameters.co_dim) > 0
+
+
+def described(
+    search: Search, choices: list[auto.Choice], own_epochs: int, seconds: float | None = None
+) -> list[str]:  # fmt: skip
+    """The plan in a few lines.
+
+    Args:
+        search: planned.
+        choices: that it starts from.
+        own_epochs: of one training with these settings.
+        seconds: that the search is expected to take; None: not known.
+    """
+    options = search.options
+    ranges = ", ".join(f"{one.name} {one.minimum:.3g} to {one.maximum:.3g}" for one in search.searched)
+    lines = ["The search starts from what --preset=auto chooses:", *(f"  {choice}" for choice in choices)]
+    lines.append(
+        f"Plan: {options.num_workers} workers x {options.max_epochs} epochs, the first with these settings to its end; "
+        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, the worst take over the best"
+        + (f"; then the best alone, {options.polish_epochs} epochs" if options.polish_epochs else "")
+        + ("." if seconds is None else f". About {seconds / 60:.1f} min.")
+    )
+    lines.append(f"Searched, by {options.metric}: {ranges}.")
+    if options.max_epochs < own_epochs:
+        lines.append(
+            f"The budget is short: a training with these settings takes {own_epochs} epochs. lfads train --preset=auto "
+            "uses so little time better; a larger --budget searches."
+        )
+    return lines

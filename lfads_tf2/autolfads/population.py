@@ -14,7 +14,6 @@ from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.generations import Generation, Succession, next_boundary, score_of
 from lfads_tf2.autolfads.polish import polish
 from lfads_tf2.autolfads.records import DamagedRecord, Records, score_from
-from lfads_tf2.autolfads.searched import coerced
 from lfads_tf2.data import fingerprint
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.hyperparameters import declared
@@ -52,6 +51,7 @@ class Executor(Protocol):
     """Whoever trains."""
 
     waits_for_all: bool  # whether it trains a generation's workers together
+    parallel: int  # workers that it trains at the same time, each as fast as alone
 
     def run(self, tasks: deque[Task]) -> Iterable[Done]:
         """Carries out all tasks, in any order, and gives each back as soon as it is done.
@@ -295,11 +295,8 @@ class Population:
             seed = self.seed
         return Task(
             worker, seed, generation.first_epoch, generation.end - generation.first_epoch,
-            self._applied(start["values"]), self.records.model_state(start["state"]),
+            self.search.hyperparameters_of(start["values"]), self.records.model_state(start["state"]),
         )  # fmt: skip
-
-    def _applied(self, values: dict[str, float]) -> dict[str, float]:
-        return {one.target: coerced(one.target, one.applied(values[one.name])) for one in self.search.searched}
 
     def _labelled(self, row: dict, worker: int, generation: Generation) -> dict:
         values = generation.starts[worker]["values"]

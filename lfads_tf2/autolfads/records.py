@@ -23,7 +23,7 @@ from lfads_tf2.files import atomic_path, write_text
 
 log = logging.getLogger("lfads_tf2")
 
-STATE_FOLDER, STATE_FILE = "population", "population.json"
+STATE_FOLDER, STATE_FILE, PLAN = "population", "population.json", "plan.json"
 FIT_LOG, HISTORY = "fitlog.csv", "pbt_history.json"
 AGAIN = "start again in a new --lfads_save_dir"
 
@@ -102,6 +102,19 @@ class Records:
         if missing:
             raise DamagedRecord(f"--resume: {path} lacks {', '.join(sorted(missing))}; {AGAIN}")
         return state
+
+    def write_plan(self, size: dict[str, int]) -> None:
+        """Keeps the options that a budget decided, so that the search goes on with them."""
+        write_text(self.states / PLAN, to_json(with_checksum(size)))
+
+    def plan(self) -> dict[str, int] | None:
+        """What ``write_plan`` kept; None where the search was not planned.
+
+        Raises:
+            DamagedRecord: it cannot be read.
+        """
+        path = self.states / PLAN
+        return checked(path) if path.exists() else None
 
     def commit(self, state: dict[str, Any]) -> None:
         """Makes a generation count, writes the history, and removes models that nothing needs any more."""

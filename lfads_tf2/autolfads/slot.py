@@ -181,7 +181,7 @@ class SerialExecutor:
     Arguments as ``Slot``.
     """
 
-    waits_for_all = False
+    waits_for_all, parallel = False, 1
 
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         self.slot = Slot(search, sessions, device)
