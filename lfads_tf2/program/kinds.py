@@ -27,6 +27,7 @@ from lfads_tf2.objective import UNITS
 from lfads_tf2.program import devices, results, resuming
 from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.assessment import against_masked_spikes, against_truth
+from lfads_tf2.program.auto_settings import FILE as AUTO_FILE
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results import load_session
@@ -131,8 +132,10 @@ def _posterior(hp, sessions, record, samples, infer) -> None:
         resuming.say_other_data(record, fingerprints(sessions))
         run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
         fit = fit_of(
-            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics)
-        )
+            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics),
+            # --preset=auto gives a model one input for whatever may come, and says so.
+            has_inputs=hp.co_dim > 0 and not (folder / AUTO_FILE).exists(),
+        )  # fmt: skip
         for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)
