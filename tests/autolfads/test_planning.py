@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
 from lfads_tf2.autolfads.command_line import parse
 from lfads_tf2.autolfads.config import Budget, with_data
 from lfads_tf2.autolfads.planning import Speed, affordable, budget_from, described, own_epochs, planned, sizes
+from lfads_tf2.autolfads.population import Done
+from lfads_tf2.autolfads.timing import measured
 from lfads_tf2.data.facts import Facts
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, problems
@@ -144,3 +147,35 @@ def test_refused(flags, message):
 def test_a_search_of_one_worker_is_refused_once_it_is_planned():
     with pytest.raises(SettingsError, match="num_workers must be at least 2"):
         search_for("--num_workers=1")
+
+
+class Sleeper:
+    """An executor whose epochs take a hundredth of a second, and which takes longer to start."""
+
+    def __init__(self, waits_for_all, parallel):
+        self.waits_for_all, self.parallel, self.started, self.closed, self.tasks = waits_for_all, parallel, False, 0, []
+
+    def run(self, tasks):
+        if not self.started:
+            time.sleep(0.2)
+        self.started = True
+        # All that it does at a time.
+        self.tasks.append(list(tasks))
+        tasks.clear()
+        time.sleep(0.01 * self.tasks[-1][0].epochs * (len(self.tasks[-1]) if self.waits_for_all else 1))
+        yield from (Done(task.worker, [], b"") for task in self.tasks[-1])
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.mark.parametrize(("waits_for_all", "parallel", "workers"), [(True, 1, 8), (False, 1, 1), (False, 4, 4)])
+def test_speed_is_measured_with_as_many_workers_as_train_at_a_time(waits_for_all, parallel, workers):
+    search, _ = search_for()
+    executor = Sleeper(waits_for_all, parallel)
+    speed = measured(search, lambda: executor)
+    assert executor.closed == 1
+    assert {len(tasks) for tasks in executor.tasks} == {workers}
+    assert all(task.hyperparameters == search.hyperparameters_of(search.first) for t in executor.tasks for task in t)
+    assert speed.parallel == parallel and speed.seconds_apart >= 0.2
+    assert speed.seconds_an_epoch >= 0.0099 / parallel
