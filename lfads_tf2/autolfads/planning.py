@@ -23,8 +23,9 @@ TIMES = 9
 MOST_WORKERS = 32
 # The share of a search that its best model trains alone, at most as long as before.
 POLISH = 0.2
-# Of a worker's epochs: when the first replacement comes (the ramps take a fifth), and how long a generation is.
-BURN_IN, GENERATION = 0.3, 0.1
+# Of a worker's epochs: when the first replacement comes, and how long a generation is. Strong dropout and high penalties
+# are behind while rates are high, and would be given up before they show what they are worth.
+BURN_IN, GENERATION = 0.5, 0.1
 
 SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
