@@ -73,16 +73,17 @@ def write_best_model(population: Population, sessions: list[Session], device: De
 
 
 def _say_lead(population: Population, trainer: Trainer, held_out: HeldOutScore, best: Snapshot) -> None:
-    """How much better the best model is than the first worker, where that kept the settings given, trial by trial."""
-    name = population.state["members"][0]["state"]
-    if population.search.first is None or population.options.metric != HELD_OUT or name is None:
+    """How much better the best model is, trial by trial, than the best of the first worker, which kept its settings."""
+    first = population.state.get("first")
+    if first is None or population.options.metric != HELD_OUT:
         return
     gains = []
-    for state in (best, Snapshot.from_bytes(population.records.model_state(name))):
+    for state in (best, Snapshot.from_bytes(population.records.model_state(first["state"]))):
         state.restore(trainer.model, trainer.optimizer)
         gains.append(held_out.gains())
     log.info(
-        "Held-out bits/spike: the best model %s, the settings that the search started from %s; above them by %s.",
+        "Held-out bits/spike: the best model %s, the best with the settings that the search started from %s; above that "
+        "by %s.",
         gains[0].score(), gains[1].score(), gains[0].above(gains[1]),
     )  # fmt: skip
 

@@ -25,7 +25,9 @@ MOST_WORKERS = 32
 POLISH = 0.2
 # Of a worker's epochs: when the first replacement comes, and how long a generation is. Strong dropout and high penalties
 # are behind while rates are high, and would be given up before they show what they are worth.
-BURN_IN, GENERATION = 0.5, 0.1
+BURN_IN, GENERATION = 0.5, 0.05
+# The share of the workers that is replaced at a time.
+REPLACED = 0.15
 
 SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
@@ -140,7 +142,7 @@ def planned(config: SearchConfig, facts: Facts, size: dict[str, int]) -> tuple[S
     options = size | {
         "max_epochs": epochs, "perturbation_interval": max(1, round(GENERATION * epochs)),
         "burn_in_period": min(max(1, round(BURN_IN * epochs)), epochs - 1), "patience": 0, "exploit": "truncation",
-        "first_worker": "given",
+        "truncation_fraction": REPLACED, "first_worker": "given",
     } | config.chosen  # fmt: skip
     counts = settled.get("output_dist", HyperParameters.output_dist) == "poisson"
     searched = tuple(
@@ -180,7 +182,7 @@ def described(
     lines = ["The search starts from what --preset=auto chooses:", *(f"  {choice}" for choice in choices)]
     lines.append(
         f"Plan: {options.num_workers} workers x {options.max_epochs} epochs, the first with these settings to its end; "
-        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, the worst take over the best"
+        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, the worst become copies of the best"
         + (f"; then the best alone, {options.polish_epochs} epochs" if options.polish_epochs else "")
         + ("." if seconds is None else f". About {seconds / 60:.1f} min.")
     )

@@ -17,6 +17,7 @@ from lfads_tf2.autolfads.records import DamagedRecord, Records, score_from
 from lfads_tf2.data import fingerprint
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.hyperparameters import declared
+from lfads_tf2.training.scalars import HELD_OUT
 
 log = logging.getLogger("lfads_tf2")
 
@@ -326,9 +327,13 @@ class Population:
         entry = generation.entry(self.options.metric)
         winner = entry["best_worker"]
         candidate = self.candidate(winner, generation, scores[winner], entry["hyperparameters"][winner])
-        # While the ramps rise, scores of different generations do not compare.
-        if state["best"] is None or not state["best_scores"] or scores[winner] < state["best"]["score"]:
+        # While the ramps rise, costs of different generations do not compare.
+        compare = state["best_scores"] or self.options.metric == HELD_OUT
+        if state["best"] is None or not compare or scores[winner] < state["best"]["score"]:
             state["best"] = candidate
+        first, score = state.get("first"), scores[0]
+        if self.search.first and math.isfinite(score) and not (first and compare and first["score"] <= score):
+            state["first"] = self.candidate(0, generation, score, entry["hyperparameters"][0])
         if generation.end >= self.options.burn_in_period or self.options.search == "random":
             state["best_scores"].append(state["best"]["score"])
         state["members"] = self.open[1].starts

@@ -121,7 +121,7 @@ class Records:
         write_text(self.states / STATE_FILE, to_json(with_checksum(state), indent=1))
         write_text(self.folder / HISTORY, to_json(state["history"], indent=1))
         needed = {member["state"] for member in state["members"]}
-        needed |= {(state.get(one) or {}).get("state") for one in ("best", "polish")}
+        needed |= {(state.get(one) or {}).get("state") for one in ("best", "first", "polish")}
         for path in self.states.glob("generation_*"):
             # The next generations may be under way already. As numbers: names of five digits sort before those of four.
             older = int(path.name.rpartition("_")[2]) < state["generation"]

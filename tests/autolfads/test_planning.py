@@ -111,7 +111,7 @@ def test_options_given_by_hand_win():
     search, _ = search_for("--num_workers=3", "--max_epochs=40", "--exploit=tournament", "--metric=valid/recon_smth")
     options = search.options
     assert (options.num_workers, options.max_epochs, options.exploit) == (3, 40, "tournament")
-    assert (options.perturbation_interval, options.burn_in_period, options.metric) == (4, 20, "valid/recon_smth")
+    assert (options.perturbation_interval, options.burn_in_period, options.metric) == (2, 20, "valid/recon_smth")
     assert search.hyperparameters.kl_increase_epochs == 8
 
 

@@ -191,7 +191,7 @@ def test_nothing_but_the_data(data, tmp_path, caplog):
     result = run_search(dataclasses.replace(config, chosen=own), tmp_path / "run", "serial")
     assert result.reason == "max_epochs"
     assert "Plan: 3 workers x 6 epochs, the first with these settings to its end" in caplog.text
-    assert "above them by" in caplog.text
+    assert "above that by" in caplog.text
     assert result.best["score"] <= result.population.history[-1]["scores"][0]
     assert json.loads((tmp_path / "run" / "population" / "plan.json").read_text())["num_workers"] == 4
     again = run_search(
