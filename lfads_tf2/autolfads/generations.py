@@ -113,7 +113,8 @@ class Succession:
             raise explore.Undecided(worker)
         if options.search == "random" or generation.end >= options.max_epochs:
             return None
-        keeps = generation.end < options.burn_in_period or (worker == 0 and self.search.first is not None)
+        kept = () if self.search.first is None else (0,)
+        keeps = generation.end < options.burn_in_period or worker in kept
         if keeps or options.exploit == "tournament":
             random = explore.generator(self.seed, "exploit", generation.number, worker)
             order = explore.rivals(worker, len(generation.starts), random)
@@ -122,5 +123,5 @@ class Succession:
             raise explore.Undecided(worker)
         random = explore.generator(self.seed, "exploit", generation.number)
         ordered = [scores[one] for one in range(len(generation.starts))]
-        found = explore.truncation(ordered, options.truncation_fraction, random)
+        found = explore.truncation(ordered, options.truncation_fraction, random, kept)
         return next((replaced for replaced in found if replaced.worker == worker), None)

@@ -121,8 +121,8 @@ def affordable(own_epochs: int, seconds: float, speed: Speed) -> tuple[dict[str,
 
 def own_epochs(facts: Facts, config: SearchConfig) -> int:
     """Epochs of one training with the settings that a search starts from."""
-    given = config.given | {name: config.chosen[name] for name in ("max_epochs",) if name in config.chosen}
-    return given.get("max_epochs") or auto.settled(facts, given | {"learning_rate_schedule": "cosine"})["max_epochs"]
+    settled = auto.settled(facts, config.given | {"learning_rate_schedule": "cosine"})
+    return config.chosen.get("max_epochs", settled["max_epochs"])
 
 
 def planned(config: SearchConfig, facts: Facts, size: dict[str, int]) -> tuple[SearchConfig, list[auto.Choice]]:
