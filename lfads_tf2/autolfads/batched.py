@@ -30,7 +30,7 @@ class BatchedExecutor:
         SearchFailed: the data are too large to stay on the device, or the model cannot be vectorised.
     """
 
-    waits_for_all = True
+    waits_for_all, parallel = True, 1
 
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         self.slot, self.search, self.device = Slot(search, sessions, device), search, device
@@ -49,11 +49,17 @@ class BatchedExecutor:
         self.epochs = PopulationEpochs(self.slot, together=not device.native)
 
     def run(self, tasks: deque[Task]) -> Iterator[Done]:
-        """Carries out all tasks that there are, which must be of the same epochs; all come back at the end."""
+        """Carries out all tasks that there are, which must be of the same epochs; all come back at the end.
+
+        After the search the best model trains alone, in a program of its own.
+        """
         while tasks:
             together = list(tasks)
             tasks.clear()
-            yield from self._generation(together)
+            if together[0].first_epoch >= self.search.options.max_epochs:
+                yield from map(self.slot.train, together)
+            else:
+                yield from self._generation(together)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -67,7 +73,9 @@ class BatchedExecutor:
             for epoch in range(tasks[0].first_epoch, tasks[0].first_epoch + tasks[0].epochs):
                 members = self._epoch(filled, members, epoch, rows, smoothed)
             for place, task in enumerate(tasks):
-                yield Done(task.worker, rows[place], self._snapshot(members, place, smoothed[place]).to_bytes())
+                state = self._snapshot(members, place, smoothed[place])
+                rows[place][-1] |= self.slot.held_out_figures(math.isfinite(state.smoothed), state.weights)
+                yield Done(task.worker, rows[place], state.to_bytes())
 
     def enter(self, tasks: list[Task]) -> tuple[Members, list[float]]:
         """All tasks' models and settings, stacked, and their running means."""
@@ -78,14 +86,14 @@ class BatchedExecutor:
         def stacked(name):
             return [tf.constant(np.stack(values)) for values in zip(*(getattr(s, name) for s in states), strict=True)]
 
-        def settings(name, default=None):
-            return tf.constant([task.hyperparameters.get(name, default) for task in tasks], tf.float32)
+        def settings(name):
+            return tf.constant([task.hyperparameters[name] for task in tasks], tf.float32)
 
         searched = set(tasks[0].hyperparameters) & set(Dials._fields)
         members = Members(
             stacked("weights"), stacked("first"), stacked("second"), tf.constant([s.step for s in states], tf.int64),
             tf.constant([task.seed for task in tasks], tf.int32),
-            settings("learning_rate_init", self.search.hyperparameters.learning_rate_init),
+            tf.constant([self.slot.learning_rate(task) for task in tasks], tf.float32),
             {name: settings(name) for name in sorted(searched)},
         )  # fmt: skip
         return members, [state.smoothed for state in states]
@@ -94,6 +102,8 @@ class BatchedExecutor:
         """One epoch of all; adds a row to each member's, and moves its running mean on."""
         batch_size, counts = self.search.hyperparameters.batch_size, self.slot.epochs.train_trials.counts
         orders = [epoch_batches(counts, batch_size, task.seed, epoch) for task in tasks]
+        rates = [self.slot.learning_rate(task) * self.search.rate_left(epoch) for task in tasks]
+        members = members._replace(learning_rate=tf.constant(rates, tf.float32))
         members, result = self.epochs.train(
             members, *(tf.constant(np.stack(part)) for part in zip(*orders, strict=True))
         )

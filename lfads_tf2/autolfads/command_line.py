@@ -7,13 +7,23 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from lfads_tf2.autolfads.config import SearchConfig, SearchOptions, checked, config_from, option_problem, options
+from lfads_tf2.autolfads.config import (
+    Budget,
+    SearchConfig,
+    SearchOptions,
+    checked,
+    config_from,
+    option_problem,
+    options,
+)
 from lfads_tf2.autolfads.files import PRESETS, preset_names, read_config
 from lfads_tf2.autolfads.neurocaas import is_neurocaas
+from lfads_tf2.autolfads.planning import budget_from
 from lfads_tf2.autolfads.run import MODES
 from lfads_tf2.autolfads.searched import number
 from lfads_tf2.errors import SettingsError, one_of
 from lfads_tf2.hyperparameters import declared
+from lfads_tf2.settings import auto
 from lfads_tf2.settings.arguments import Arguments, a_path
 from lfads_tf2.settings.mapping import from_mapping
 from lfads_tf2.settings.yaml_files import load_yaml
@@ -29,7 +39,18 @@ def parser() -> Arguments:
     )
     top.add_argument("folder", nargs="?", metavar="DATA_FOLDER", help="the same as --data_dir")
     top.add_argument("--config", type=a_path, metavar="FILE", help="YAML: hyperparameters by name, and the section pbt")
-    top.add_argument("--preset", metavar="NAME", help=f"settings for a size of data: {', '.join(preset_names())}")
+    top.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"auto: a search planned from the data (the default without --config); or settings for a size of data: "
+        f"{', '.join(preset_names())}",
+    )
+    top.add_argument(
+        "--budget",
+        metavar="TIME",
+        help="with --preset=auto: how long it may take (90s, 10min, 2h), or epochs of all workers together "
+        "(3000epochs); by default about ten times as long as lfads train --preset=auto",
+    )
     top.add_argument("--resume", action="store_true", help="go on with the search in --lfads_save_dir")
     top.add_argument("--population_mode", default="auto", choices=MODES, help="where the workers train")
     top.add_argument("--ray_address", default="", help="a running Ray cluster to join; auto: that of this machine")
@@ -53,9 +74,20 @@ def parse(argv: list[str]) -> tuple[SearchConfig, argparse.Namespace]:
         SettingsError: everything that is wrong.
     """
     arguments = parser().parse_args(argv)
-    if arguments.config is None and arguments.preset is None:
-        raise SettingsError([f"give --config=FILE.yaml or --preset=NAME ({', '.join(preset_names())}), or both"])
-    config = _overridden(_from_files(arguments.config, arguments.preset), arguments)
+    plans = arguments.preset == auto.NAME or (arguments.config is None and arguments.preset is None)
+    if plans and arguments.config is not None:
+        raise SettingsError(["--preset=auto plans the whole search; leave --config out, or give another preset"])
+    if arguments.budget is not None and not plans:
+        raise SettingsError(
+            ["--budget is for a search that --preset=auto plans; leave --config and --preset out, or give "
+             "--num_workers and --max_epochs in its place"]
+        )  # fmt: skip
+    if plans:
+        budget = Budget() if arguments.budget is None else budget_from(arguments.budget)
+        files = SearchConfig({}, SearchOptions(), (), budget=budget)
+    else:
+        files = _from_files(arguments.config, arguments.preset)
+    config = _overridden(files, arguments)
     if not config.given.get("data_dir"):
         raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])
     return config, arguments
@@ -63,7 +95,7 @@ def parse(argv: list[str]) -> tuple[SearchConfig, argparse.Namespace]:
 
 def _from_files(path: Path | None, preset: str | None) -> SearchConfig:
     if preset is not None and preset not in preset_names():
-        raise SettingsError([f"--preset must be {one_of(preset_names(), preset)}"])
+        raise SettingsError([f"--preset must be {one_of([auto.NAME, *preset_names()], preset)}"])
     if preset is None:
         return read_config(path)
     base = load_yaml(PRESETS / f"{preset}.yaml")
@@ -101,6 +133,8 @@ def _overridden(config: SearchConfig, arguments: argparse.Namespace) -> SearchCo
             chosen[name] = kind(value)
     if found:
         raise SettingsError(found)
+    if config.budget is not None:
+        return dataclasses.replace(config, given=given, chosen=chosen)
     per_entry = tuple(name for name in config.per_entry if name not in given)
     config = dataclasses.replace(
         config, given=config.given | given, options=dataclasses.replace(config.options, **chosen), per_entry=per_entry

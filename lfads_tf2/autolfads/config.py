@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from lfads_tf2.autolfads.searched import Searched, coerced, searched_from
 from lfads_tf2.errors import SettingsError, one_of
 from lfads_tf2.hyperparameters import HyperParameters, broken_bound, declared, problems
 from lfads_tf2.settings.mapping import from_mapping
+from lfads_tf2.training.scalars import HELD_OUT, SMOOTHED
+from lfads_tf2.training.schedules import half_cosine
 
 EXPLOITS, SEARCHES = ("tournament", "truncation"), ("pbt", "random")
-METRICS = ("valid/recon_smth", "valid/recon", "valid/loss")
+FIRST = ("searched", "given")
+METRICS = ("auto", HELD_OUT, SMOOTHED, "valid/recon", "valid/loss")
+# The learning rate at which the best model of a search starts its last training, as a share of its own.
+LAST_RATE = 0.5
 
 
 def _option(default: Any, help_text: str, **facts: Any) -> Any:
@@ -34,7 +39,9 @@ class SearchOptions:
     max_epochs: int = _option(1000, "every worker trains for so many epochs at most", minimum=1)
     patience: int = _option(4, "generations over which the best score must improve; 0: no such rule", minimum=0)
     min_improvement_ratio: float = _option(5e-4, "least improvement over them, part of the score", minimum=0, below=1)
-    metric: str = _option("valid/recon_smth", "score of a model; lower is better", choices=METRICS)
+    polish_epochs: int = _option(0, "epochs that the best model then trains alone, at a rate that falls", minimum=0)
+    first_worker: str = _option("searched", "given: it keeps the hyperparameters outside pbt to its end", choices=FIRST)
+    metric: str = _option("auto", "score of a model; auto: held-out bits/spike of spike counts", choices=METRICS)
     smoothing: float = _option(0.7, "part of the old value in the running mean of valid/recon_smth", minimum=0, below=1)
     search: str = _option("pbt", "population-based training, or random search with the same epochs", choices=SEARCHES)
     exploit: str = _option("tournament", "each model against a random other, or worst against best", choices=EXPLOITS)
@@ -66,6 +73,13 @@ def option_problem(name: str, value: Any) -> str | None:
     return None if broken is None else f"{label} must be {broken}, got {value!r}"
 
 
+class Budget(NamedTuple):
+    """How much a search may train: one of both, or neither."""
+
+    seconds: float | None = None  # from its start to its end
+    epochs: int | None = None  # of all workers together
+
+
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
     """A whole configuration, before the data are known."""
@@ -76,6 +90,9 @@ class SearchConfig:
     per_entry: tuple[str, ...] = ()  # those of ``given`` that are weights of costs averaged over bins and channels
     expected: tuple[tuple[str, str, int], ...] = ()  # (key, what, value) that the data must match
     notes: tuple[str, ...] = ()  # to be said once
+    # Of a search that is planned once the data are known: what decides its size, and options that were given by hand.
+    budget: Budget | None = None
+    chosen: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def config_from(content: dict[Any, Any], where: str, skip_undeclared: bool = False) -> SearchConfig:
@@ -174,6 +191,23 @@ class Search:
     hyperparameters: HyperParameters  # of every worker; the searched ones at one value of their range
     options: SearchOptions
     searched: tuple[Searched, ...]  # ranges in the model's units
+    first: dict[str, float] | None = None  # searched values of a first worker that keeps them; None: there is none
+
+    def hyperparameters_of(self, values: dict[str, float]) -> dict[str, float]:
+        """A worker's searched values, as values of hyperparameters."""
+        return {one.target: coerced(one.target, one.applied(values[one.name])) for one in self.searched}
+
+    def rate_left(self, epoch: int) -> float:
+        """The learning rate of an epoch, as a share of the worker's own.
+
+        With ``learning_rate_schedule: cosine`` it falls along half a cosine to 0 at max_epochs; in any case it does so
+        once more in the epochs after these, which the best model trains alone.
+        """
+        falls, options = self.hyperparameters.learning_rate_schedule == "cosine", self.options
+        if epoch >= options.max_epochs:
+            top = LAST_RATE if falls else 1.0
+            return top * half_cosine(epoch - options.max_epochs, options.polish_epochs)
+        return half_cosine(epoch, options.max_epochs) if falls else 1.0
 
 
 def with_data(
@@ -204,7 +238,10 @@ def with_data(
     for cost in ("kl", "l2"):
         if f"{cost}_increase_steps" not in values and not values.get(f"{cost}_increase_epochs"):
             values[f"{cost}_increase_steps"] = config.options.ramp_epochs * batches_an_epoch
-    searched = tuple(one.in_model_units(entries) for one in config.searched)
+    searched, first = tuple(one.in_model_units(entries) for one in config.searched), None
+    if config.options.first_worker == "given":
+        start = {one.target: values.get(one.target, declared()[one.target].default) for one in searched}
+        first = {one.name: float(one.applied(start[one.target])) for one in searched}
     for one in searched:
         # Some value of its range: settings that go together (an augmentation and its rate) are checked with it.
         values[one.target] = coerced(one.target, one.applied(one.maximum if one.init is None else one.init[1]))
@@ -212,8 +249,18 @@ def with_data(
     rates = [s.minimum for s in config.searched if s.target == "learning_rate_init"]
     start = values.get("learning_rate_init", declared()["learning_rate_init"].default)
     values["learning_rate_stop"] = min([*rates, start, 1e-5]) / 2
-    hyperparameters = HyperParameters(**(values | {"max_epochs": 0, "kind": "train", "num_gpus": 1}))
+    # A rate that falls needs to know how far.
+    end = config.options.max_epochs if values.get("learning_rate_schedule") == "cosine" else 0
+    hyperparameters = HyperParameters(**(values | {"max_epochs": end, "kind": "train", "num_gpus": 1}))
     found += problems(hyperparameters)
+    options, counts = config.options, hyperparameters.output_dist == "poisson"
+    if options.metric == HELD_OUT and not counts:
+        found.append(
+            f"pbt.metric: {HELD_OUT} needs spike counts (output_dist: poisson), got output_dist: "
+            f"{hyperparameters.output_dist}; use {SMOOTHED}"
+        )
     if found:
         raise SettingsError(found)
-    return Search(hyperparameters, config.options, searched)
+    if options.metric == "auto":
+        options = dataclasses.replace(options, metric=HELD_OUT if counts else SMOOTHED)
+    return Search(hyperparameters, options, searched, first)

@@ -107,15 +107,25 @@ def tournament(
     return Replacement(worker, rivals[0], "score") if wins else None
 
 
-def truncation(scores: list[float], fraction: float, random: np.random.Generator) -> list[Replacement]:
-    """Each of the worst ``fraction`` becomes a copy of a random one of the best; ``scores``: of all, lower: better."""
+def truncation(
+    scores: list[float], fraction: float, random: np.random.Generator, kept: tuple[int, ...] = ()
+) -> list[Replacement]:  # fmt: skip
+    """Each of the worst ``fraction`` becomes a copy of a random one of the best.
+
+    Args:
+        scores: of all models; lower is better.
+        fraction: of all.
+        random: for who copies whom.
+        kept: models that go on whatever their score, as long as it is finite; others may become copies of them.
+    """
     order = sorted(range(len(scores)), key=lambda worker: (not math.isfinite(scores[worker]), scores[worker], worker))
     finite = [worker for worker in order if math.isfinite(scores[worker])]
     if not finite:
         return []
     count = min(max(1, round(fraction * len(scores))), max(1, len(finite) // 2))
     best = finite[:count]
-    worst = [worker for worker in finite[::-1][:count] if worker not in best]
+    worst = [worker for worker in finite[::-1] if worker not in kept][:count]
+    worst = [worker for worker in worst if worker not in best]
     result = []
     for worker in range(len(scores)):
         if not math.isfinite(scores[worker]):

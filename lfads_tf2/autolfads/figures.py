@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from lfads_tf2.autolfads.records import lineage
+from lfads_tf2.autolfads.generations import score_of
+from lfads_tf2.autolfads.records import best_epoch, lineage
 from lfads_tf2.autolfads.searched import Searched
 from lfads_tf2.figures.drawing import BLUE, GREY, ORANGE, VERMILLION, new_figure, save
+from lfads_tf2.training.scalars import HELD_OUT
 
 OTHERS = {"color": GREY, "alpha": 0.45, "linewidth": 0.8}
 FRONT = {"color": BLUE, "linewidth": 2.0, "zorder": 5}
@@ -32,8 +34,13 @@ def write_figures(
         unit: of costs.
     """
     folder.mkdir(exist_ok=True)
-    until = [entry for entry in history if entry["generation"] <= best["generation"]]
+    # A model that trained on alone came from one of these.
+    last = best.get("from_generation", best["generation"])
+    until = [entry for entry in history if entry["generation"] <= last]
     line = lineage(until, best["worker"]) if until else [best["worker"]]
+    if best["generation"] >= len(history):
+        # What lies between was trained by others.
+        line += [-1] * (len(history) - len(line)) + [best["worker"]] * (best["generation"] - len(history) + 1)
     figures = {
         "loss_curves.png": loss_figure(log, history, line, best, metric, unit),
         "hyperparameters.png": trajectory_figure(log, line, searched),
@@ -61,8 +68,8 @@ def loss_figure(log, history: list[dict], line: list[int], best: dict, metric: s
     for axes, column in zip(panels, columns, strict=True):
         for worker in np.unique(log["worker_id"]):
             own = log["worker_id"] == worker
-            axes.plot(log["epoch"][own], log[column][own], label="workers" if worker == 0 else None, **OTHERS)
-        axes.plot(log["epoch"][rows], log[column][rows], label="what became the best model", **FRONT)
+            _curve(axes, log, own, column, label="workers" if worker == 0 else None, **OTHERS)
+        _curve(axes, log, rows, column, label="what became the best model", **FRONT)
         if rows.size:
             last = rows[-1]
             label = f"best: worker {best['worker']}, {log[column][last]:.4g}"
@@ -70,17 +77,25 @@ def loss_figure(log, history: list[dict], line: list[int], best: dict, metric: s
                 log["epoch"][last], log[column][last], "*", color=VERMILLION, markersize=14, label=label, zorder=6
             )
         if column == metric:
-            _mark_replaced(axes, history)
-        axes.set(xlabel="epoch", ylabel=unit, title=column)
+            _mark_replaced(axes, history, metric)
+        axes.set(xlabel="epoch", ylabel="bits/spike" if column == HELD_OUT else unit, title=column)
         _limit(axes, log["epoch"], log[column])
         axes.legend(fontsize="small")
     return figure
 
 
-def _mark_replaced(axes, history: list[dict]) -> None:
+def _curve(axes, log: dict[str, np.ndarray], rows: np.ndarray, column: str, **style) -> None:
+    """A column of some rows against epoch. Some figures are known at the end of a generation only."""
+    values = log[column][rows]
+    seen = np.isfinite(values)
+    axes.plot(log["epoch"][rows][seen], values[seen], **style)
+
+
+def _mark_replaced(axes, history: list[dict], metric: str) -> None:
     """A small cross wherever a worker gave its model up for another's."""
     points = [(entry["epoch"] - 1, event["score"]) for entry in history for event in entry["replaced"]]
-    points = [(epoch, score) for epoch, score in points if score is not None and np.isfinite(score)][:REPLACED_MARKERS]
+    points = [(epoch, score_of(score, metric)) for epoch, score in points if score is not None and np.isfinite(score)]
+    points = points[:REPLACED_MARKERS]
     if points:
         axes.plot(
             *zip(*points, strict=True), "x", color=ORANGE, markersize=4, label="took over another's model", zorder=4
@@ -132,19 +147,15 @@ def final_figure(history: list[dict], best: dict, searched, metric: str) -> Figu
     """Score against each hyperparameter after the last generation; dotted lines are the limits of the range."""
     figure, panels = _grid(searched, "Where the workers ended")
     scores = np.array([np.nan if score is None else score for score in history[-1]["scores"]], float)
+    scores = score_of(scores, metric)
     for axes, one in zip(panels, searched, strict=False):
         values = np.array([member[one.name] for member in history[-1]["hyperparameters"]])
         axes.plot(values, scores, "o", color=GREY, alpha=0.8, label="workers at the end")
         label = f"best model (epoch {best_epoch(history, best)})"
-        axes.plot(best["values"][one.name], best["score"], "*", label=label, **BEST)
+        axes.plot(best["values"][one.name], score_of(best["score"], metric), "*", label=label, **BEST)
         if one.distribution == "loguniform":
             axes.set_xscale("log")
         _range(axes, one, axes.axvline)
         axes.set(xlabel=one.name, ylabel=metric)
     panels[0].legend(fontsize="small")
     return figure
-
-
-def best_epoch(history: list[dict], best: dict) -> int | str:
-    """Epochs that the best model had trained."""
-    return next((entry["epoch"] for entry in history if entry["generation"] == best["generation"]), "?")

@@ -11,6 +11,12 @@ import math
 from lfads_tf2.autolfads import explore
 from lfads_tf2.autolfads.config import Search
 from lfads_tf2.autolfads.records import Records
+from lfads_tf2.training.scalars import HELD_OUT
+
+
+def score_of(value: float, metric: str) -> float:
+    """A figure of the fit log as a score, of which the lower is the better; and a score as that figure."""
+    return -value if metric == HELD_OUT else value
 
 
 def next_boundary(epoch: int, options) -> int:
@@ -42,8 +48,8 @@ class Generation:
         return len(self.rows) == len(self.starts)
 
     def scores(self, metric: str) -> dict[int, float]:
-        """Scores of those that have finished."""
-        return {worker: rows[-1][metric] for worker, rows in self.rows.items()}
+        """Scores of those that have finished; lower is better."""
+        return {worker: score_of(rows[-1][metric], metric) for worker, rows in self.rows.items()}
 
     def entry(self, metric: str) -> dict:
         """What the history tells of it, once it is whole. At least one score must be finite."""
@@ -73,10 +79,13 @@ class Succession:
         """With what the workers start the first generation."""
         everywhere = self.options.search == "random"
         random = [explore.generator(self.seed, "start", worker) for worker in range(workers)]
-        return [
+        starts = [
             {"values": {one.name: explore.start(one, draws, everywhere) for one in self.search.searched}, "state": None}
             for draws in random
         ]
+        if self.search.first is not None:
+            starts[0]["values"] = dict(self.search.first)
+        return starts
 
     def start(self, generation: Generation, worker: int) -> dict:
         """With what ``worker`` starts the generation after this one; notes it there if the worker is replaced.
@@ -104,14 +113,15 @@ class Succession:
             raise explore.Undecided(worker)
         if options.search == "random" or generation.end >= options.max_epochs:
             return None
-        burns_in = generation.end < options.burn_in_period
-        if burns_in or options.exploit == "tournament":
+        kept = () if self.search.first is None else (0,)
+        keeps = generation.end < options.burn_in_period or worker in kept
+        if keeps or options.exploit == "tournament":
             random = explore.generator(self.seed, "exploit", generation.number, worker)
             order = explore.rivals(worker, len(generation.starts), random)
-            return explore.tournament(worker, order, scores, only_broken=burns_in)
+            return explore.tournament(worker, order, scores, only_broken=keeps)
         if not generation.whole:
             raise explore.Undecided(worker)
         random = explore.generator(self.seed, "exploit", generation.number)
         ordered = [scores[one] for one in range(len(generation.starts))]
-        found = explore.truncation(ordered, options.truncation_fraction, random)
+        found = explore.truncation(ordered, options.truncation_fraction, random, kept)
         return next((replaced for replaced in found if replaced.worker == worker), None)

@@ -12,6 +12,7 @@ from lfads_tf2.autolfads.searched import number, searchable, searched_from
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import declared
 from lfads_tf2.settings.mapping import from_mapping
+from lfads_tf2.training.scalars import SMOOTHED
 
 DECIDED_BY_DATA = {
     "model.encod_data_dim": "encoded channels",
@@ -91,6 +92,8 @@ def neurocaas_config(content: dict[Any, Any], where: str) -> SearchConfig:
     if found:
         raise SettingsError(found)
     said = (f"{where}: no counterpart here, not used: {', '.join(notes)}",) if notes else ()
+    # The other program knows no score of held-out spikes.
+    chosen.setdefault("metric", SMOOTHED)
     config = SearchConfig(given, SearchOptions(**chosen), searched, expected=tuple(expected), notes=said)
     return checked(config, where)
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from lfads_tf2.autolfads.population import Population
+from lfads_tf2.autolfads.records import best_epoch
 from lfads_tf2.autolfads.slot import Snapshot
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.files import atomic_path
@@ -22,6 +23,8 @@ from lfads_tf2.program import results
 from lfads_tf2.program.devices import Device
 from lfads_tf2.program.model_building import model_spec, new_model
 from lfads_tf2.settings.run_folder import RunRecord
+from lfads_tf2.training.held_out_score import HeldOutScore
+from lfads_tf2.training.scalars import HELD_OUT
 from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import Session, Trials
 
@@ -55,9 +58,9 @@ def write_best_model(population: Population, sessions: list[Session], device: De
         spec = model_spec(hp, sessions)
         model = new_model(spec, sessions, 0, device.native)
         trainer = Trainer(model, sessions, making, hp.seed, show_progress=False)
+        _say_lead(population, trainer, HeldOutScore(trainer.epochs, sessions), state)
         state.restore(model, trainer.optimizer)
-        ends = {entry["generation"]: entry["epoch"] for entry in population.history}
-        trainer.state.epoch = ends.get(best["generation"], 0)
+        trainer.state.epoch = best_epoch(population.history, best)
         trainer.save(trainer.lowest_validation)
         values = model_io.parameters(model, model_io.Loaded(state.step, hp.learning_rate_init))
     results.write_params(results.params_path(making, ""), values)
@@ -69,10 +72,29 @@ def write_best_model(population: Population, sessions: list[Session], device: De
     return model, state.step
 
 
+def _say_lead(population: Population, trainer: Trainer, held_out: HeldOutScore, best: Snapshot) -> None:
+    """How much better the best model is, trial by trial, than the best of the first worker, which kept its settings."""
+    first = population.state.get("first")
+    if first is None or population.options.metric != HELD_OUT:
+        return
+    gains = []
+    for state in (best, Snapshot.from_bytes(population.records.model_state(first["state"]))):
+        state.restore(trainer.model, trainer.optimizer)
+        gains.append(held_out.gains())
+    log.info(
+        "Held-out bits/spike: the best model %s, the best with the settings that the search started from %s; above that "
+        "by %s.",
+        gains[0].score(), gains[1].score(), gains[0].above(gains[1]),
+    )  # fmt: skip
+
+
 def best_hyperparameters(population: Population, best: dict, folder: Path) -> HyperParameters:
     """All settings of the best model, as those of an ordinary run in ``folder``."""
-    applied = {one.target: one.applied(best["values"][one.name]) for one in population.search.searched}
+    applied = population.search.hyperparameters_of(best["values"])
     applied |= {"lfads_save_dir": str(folder), "seed": population.seed}
+    if applied.get("cd_rate") == 0:
+        # Nothing leaves the input, and there is nothing to pass.
+        applied["cd_pass_rate"] = 0.0
     return dataclasses.replace(population.search.hyperparameters, **applied)
 
 

@@ -11,12 +11,13 @@ from typing import NamedTuple, Protocol
 
 from lfads_tf2.autolfads import explore, rebuilding
 from lfads_tf2.autolfads.config import Search
-from lfads_tf2.autolfads.generations import Generation, Succession, next_boundary
+from lfads_tf2.autolfads.generations import Generation, Succession, next_boundary, score_of
+from lfads_tf2.autolfads.polish import forget_lost, polish
 from lfads_tf2.autolfads.records import DamagedRecord, Records, score_from
-from lfads_tf2.autolfads.searched import coerced
 from lfads_tf2.data import fingerprint
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.hyperparameters import declared
+from lfads_tf2.training.scalars import HELD_OUT
 
 log = logging.getLogger("lfads_tf2")
 
@@ -51,6 +52,7 @@ class Executor(Protocol):
     """Whoever trains."""
 
     waits_for_all: bool  # whether it trains a generation's workers together
+    parallel: int  # workers that it trains at the same time, each as fast as alone
 
     def run(self, tasks: deque[Task]) -> Iterable[Done]:
         """Carries out all tasks, in any order, and gives each back as soon as it is done.
@@ -94,6 +96,7 @@ class Population:
         self.search, self.executor, self.records, self.data = search, executor, records, data or {}
         self.options, self.watcher, self.seed = search.options, watcher or Watcher(), seed
         self.started_at, self.started_epoch = time.monotonic(), 0
+        self.open, self.in_flight = [], {}
         self.state = self._resumed() if records.exists() else self._fresh()
 
     @property
@@ -116,23 +119,29 @@ class Population:
         self._rebuild_lost()
         # At the very start too: the seed and the starting values must survive a kill in the first generation.
         self.records.commit(self.state)
-        self.state["fit_log"] = self.records.trim_fit_log(self.epoch, self.state.get("fit_log"))
+        epochs = self.state.get("polish", self.state)["epoch"]
+        self.state["fit_log"] = self.records.trim_fit_log(epochs, self.state.get("fit_log"))
         self.started_at, self.started_epoch = time.monotonic(), self.epoch
         self.watcher.started(self)
-        if (reason := self._reason_to_end()) is not None:
-            return reason
+        reason = self._reason_to_end() or self._generations()
+        polish(self)
+        return reason
+
+    def _generations(self) -> str:
+        """Trains until there is a reason to end."""
         self.open, self.in_flight = [self._next_generation(self.state["members"])], {}
         tasks = deque()
         reason = self._go_on(tasks)
         for done in self.executor.run(tasks) if reason is None else ():
-            self._finished(done)
+            self.keep(done)
             if (reason := self._go_on(tasks)) is not None:
                 break
         return reason
 
     def _rebuild_lost(self) -> None:
         """Trains models again that are still needed and were lost or damaged."""
-        needed = {(self.state["best"] or {}).get("state")}
+        forget_lost(self.state, self.records)
+        needed = {(self.state.get(one) or {}).get("state") for one in ("best", "first")}
         if self._reason_to_end() is None:
             needed |= {member["state"] for member in self.state["members"]}
         for name in sorted(needed - {None}):
@@ -148,20 +157,22 @@ class Population:
         done = self.epoch - self.started_epoch
         if done < 1:
             return None
-        return (time.monotonic() - self.started_at) / done * (self.options.max_epochs - self.epoch)
+        # The best model's own epochs at the end take no more than a share of those of all.
+        left = self.options.max_epochs - self.epoch + self.options.polish_epochs / self.state["workers"]
+        return (time.monotonic() - self.started_at) / done * left
 
     def best_now(self) -> dict | None:
-        """The best model so far: worker, generation, score, hyperparameters and name of its state.
+        """The best model so far: worker, generation, epochs, score, hyperparameters and name of its state.
 
         Before the first generation is whole, the best of the workers that have finished theirs; None if none has.
         """
         if self.state["best"] is not None:
             return self.state["best"]
-        generation, found = self.state["generation"] + 1, []
+        generation, metric, found = self._next_generation(self.state["members"]), self.options.metric, []
         for worker, member in enumerate(self.state["members"]):
-            rows = self.records.result(generation, worker)
-            if rows and math.isfinite(rows[-1][self.options.metric]):
-                found.append(self._candidate(worker, generation, rows[-1][self.options.metric], member["values"]))
+            rows = self.records.result(generation.number, worker)
+            if rows and math.isfinite(rows[-1].get(metric, math.nan)):
+                found.append(self.candidate(worker, generation, score_of(rows[-1][metric], metric), member["values"]))
         return min(found, key=lambda candidate: candidate["score"], default=None)
 
     def _fresh(self) -> dict:
@@ -214,7 +225,10 @@ class Population:
         if self.epoch >= self.options.max_epochs:
             return "max_epochs"
         patience, ratio = self.options.patience, self.options.min_improvement_ratio
-        if self.options.search == "pbt" and explore.improved_too_little(self.state["best_scores"], patience, ratio):
+        # A rate that falls to 0 has its own end, and most is gained shortly before it.
+        falls = self.search.hyperparameters.learning_rate_schedule == "cosine"
+        searches = self.options.search == "pbt" and not falls
+        if searches and explore.improved_too_little(self.state["best_scores"], patience, ratio):
             return "no improvement"
         return None
 
@@ -227,13 +241,13 @@ class Population:
         generation.starts = starts or generation.starts
         return generation
 
-    def _finished(self, done: Done) -> None:
-        """Keeps what a worker has done."""
+    def keep(self, done: Done) -> None:
+        """Keeps what a worker has done of the generation that it is at."""
         generation = self.in_flight.pop(done.worker)
         rows = [self._labelled(row, done.worker, generation) for row in done.rows]
         self.records.write_result(generation.number, done.worker, rows, done.state)
         generation.rows[done.worker] = rows
-        oldest = self.open[0]
+        oldest = self.open[0] if self.open else generation
         self.watcher.worker_done(self, done._replace(rows=rows), len(oldest.starts) - len(oldest.rows))
 
     def _go_on(self, tasks: deque) -> str | None:
@@ -262,22 +276,23 @@ class Population:
             for worker, start in enumerate(generation.starts):
                 if start is None or worker in generation.rows or worker in self.in_flight:
                     continue
-                rows = self.records.result(generation.number, worker)
-                if rows is None or not self._belong(rows, worker, generation):
+                rows = self.done_before(worker, generation)
+                if rows is None:
                     self.in_flight[worker] = generation
-                    tasks.append(self._task(worker, generation))
+                    tasks.append(self.task(worker, generation))
                 else:
                     generation.rows[worker], found = rows, True
         return found
 
-    def _belong(self, rows: list[dict], worker: int, generation: Generation) -> bool:
-        """Whether a result from before a kill is that of this generation, and not of one that another configuration
-        would have made of it."""
-        epochs = [row["epoch"] for row in rows]
-        values = generation.starts[worker]["values"]
-        return epochs == list(range(generation.first_epoch, generation.end)) and all(
-            rows[0].get(f"hp/{name}") == value for name, value in values.items()
-        )
+    def done_before(self, worker: int, generation: Generation) -> list[dict] | None:
+        """Rows of a worker's result from before a kill; None if there is none of this generation, or only that of one
+        that another configuration would have made of it."""
+        rows = self.records.result(generation.number, worker)
+        if rows is None or [row["epoch"] for row in rows] != list(range(generation.first_epoch, generation.end)):
+            return None
+        values, metric = generation.starts[worker]["values"], self.options.metric
+        same = all(rows[0].get(f"hp/{name}") == value for name, value in values.items())
+        return rows if same and metric in rows[-1] else None
 
     def _decide(self, before: Generation, generation: Generation) -> None:
         """With what the workers start a generation, as far as it is known."""
@@ -289,26 +304,31 @@ class Population:
                 except explore.Undecided:
                     continue
 
-    def _task(self, worker: int, generation: Generation) -> Task:
+    def task(self, worker: int, generation: Generation) -> Task:
+        """What a worker is to do in a generation."""
         start, first = generation.starts[worker], generation.first_epoch
         state = self.records.model_state(start["state"])
         return self._task_of(worker, first, generation.end - first, start["values"], state)
 
     def _task_of(self, worker: int, first_epoch: int, epochs: int, values: dict, state: bytes | None) -> Task:
         seed = int(explore.generator(self.seed, "worker", worker).integers(2**31))
-        return Task(worker, seed, first_epoch, epochs, self._applied(values), state)
-
-    def _applied(self, values: dict[str, float]) -> dict[str, float]:
-        return {one.target: coerced(one.target, one.applied(values[one.name])) for one in self.search.searched}
+        if worker == 0 and self.search.first is not None:
+            # It is the model that one training with these settings makes.
+            seed = self.seed
+        return Task(worker, seed, first_epoch, epochs, self.search.hyperparameters_of(values), state)
 
     def _labelled(self, row: dict, worker: int, generation: Generation) -> dict:
         values = generation.starts[worker]["values"]
         hps = {f"hp/{name}": value for name, value in values.items()}
         return {"worker_id": worker, "generation": generation.number} | row | hps
 
-    def _candidate(self, worker: int, generation: int, score: float, values: dict) -> dict:
-        name = self.records.model_name(generation, worker)
-        return {"worker": worker, "generation": generation, "score": score, "values": dict(values), "state": name}
+    def candidate(self, worker: int, generation: Generation, score: float, values: dict) -> dict:
+        """A model that may be the best, as ``best_now`` gives it."""
+        name = self.records.model_name(generation.number, worker)
+        return {
+            "worker": worker, "generation": generation.number, "epoch": generation.end, "score": score,
+            "values": dict(values), "state": name,
+        }  # fmt: skip
 
     def _close(self, generation: Generation) -> None:
         """Moves the state on by one whole generation, logs it, and tells the watcher."""
@@ -324,10 +344,14 @@ class Population:
         self._decide(generation, self.open[1])
         entry = generation.entry(self.options.metric)
         winner = entry["best_worker"]
-        candidate = self._candidate(winner, generation.number, scores[winner], entry["hyperparameters"][winner])
-        # While the ramps rise, scores of different generations do not compare.
-        if state["best"] is None or not state["best_scores"] or scores[winner] < state["best"]["score"]:
+        candidate = self.candidate(winner, generation, scores[winner], entry["hyperparameters"][winner])
+        # While the ramps rise, costs of different generations do not compare.
+        compare = state["best_scores"] or self.options.metric == HELD_OUT
+        if state["best"] is None or not compare or scores[winner] < state["best"]["score"]:
             state["best"] = candidate
+        first, score = state.get("first"), scores[0]
+        if self.search.first and math.isfinite(score) and not (first and compare and first["score"] <= score):
+            state["first"] = self.candidate(0, generation, score, entry["hyperparameters"][0])
         if generation.end >= self.options.burn_in_period or self.options.search == "random":
             state["best_scores"].append(state["best"]["score"])
         state["members"] = self.open[1].starts

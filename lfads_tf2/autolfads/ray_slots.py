@@ -103,6 +103,11 @@ class RayExecutor:
         actor = ray.remote(RemoteSlot)
         self.actor = actor.options(num_cpus=self.options.cpu, num_gpus=self.options.gpu, max_restarts=0)
 
+    @property
+    def parallel(self) -> int:
+        """Workers that it trains at the same time."""
+        return self._room()
+
     def run(self, tasks: deque[Task]) -> Iterator[Done]:
         """Carries out all tasks, as many at once as the cluster has room for; each comes back when it is done."""
         waiting, self.failures = tasks, {}

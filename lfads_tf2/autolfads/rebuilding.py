@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 
+from lfads_tf2.autolfads.generations import score_of
 from lfads_tf2.autolfads.records import DamagedRecord, Records, score_from
 
 log = logging.getLogger("lfads_tf2")
@@ -39,7 +40,7 @@ def rebuild(
     for generation, one in line:
         entry, begin = history[generation], history[generation - 1]["epoch"] if generation else 0
         rows, state = train(one, begin, entry["epoch"] - begin, entry["hyperparameters"][one], state)
-    score, before = rows[-1][metric], score_from(history[line[-1][0]]["scores"][worker])
+    score, before = score_of(rows[-1][metric], metric), score_from(history[line[-1][0]]["scores"][worker])
     if score != before and not (math.isnan(score) and math.isnan(before)):
         log.warning("The model is not the same bit by bit (%s %.9g, was %.9g): another device?", metric, score, before)
     records.write_model(name, state)

@@ -26,7 +26,7 @@ from lfads_tf2.training.fit_log import lines_of, say_if_changed, say_left_out
 
 log = logging.getLogger("lfads_tf2")
 
-STATE_FOLDER, STATE_FILE = "population", "population.json"
+STATE_FOLDER, STATE_FILE, PLAN = "population", "population.json", "plan.json"
 FIT_LOG, HISTORY = "fitlog.csv", "pbt_history.json"
 AGAIN = "start again in a new --lfads_save_dir"
 
@@ -106,11 +106,25 @@ class Records:
             raise DamagedRecord(f"--resume: {path} lacks {', '.join(sorted(missing))}; {AGAIN}")
         return state
 
+    def write_plan(self, size: dict[str, int]) -> None:
+        """Keeps the options that a budget decided, so that the search goes on with them."""
+        write_text(self.states / PLAN, to_json(with_checksum(size)))
+
+    def plan(self) -> dict[str, int] | None:
+        """What ``write_plan`` kept; None where the search was not planned.
+
+        Raises:
+            DamagedRecord: it cannot be read.
+        """
+        path = self.states / PLAN
+        return checked(path) if path.exists() else None
+
     def commit(self, state: dict[str, Any]) -> None:
         """Makes a generation count, writes the history, and removes models that nothing needs any more."""
         write_text(self.states / STATE_FILE, to_json(with_checksum(state), indent=1))
         write_text(self.folder / HISTORY, to_json(state["history"], indent=1))
-        needed = {member["state"] for member in state["members"]} | {(state.get("best") or {}).get("state")}
+        needed = {member["state"] for member in state["members"]}
+        needed |= {(state.get(one) or {}).get("state") for one in ("best", "first", "polish")}
         for path in self.states.glob("generation_*"):
             # The next generations may be under way already. As numbers: names of five digits sort before those of four.
             number = path.name.rpartition("_")[2]
@@ -207,7 +221,8 @@ class Records:
     def append_fit_log(self, rows: list[dict[str, float]], checksum: int) -> int:
         """Adds a generation's rows in one write; the checksum of the log before and after them."""
         path = self.folder / FIT_LOG
-        columns = list(rows[0])
+        # Not every epoch has every figure.
+        columns = list(dict.fromkeys(name for row in rows for name in row))
         if path.exists():
             with path.open(encoding="utf-8", newline="") as f:
                 columns = next(csv.reader(f), columns)
@@ -264,3 +279,9 @@ def lineage(history: list[dict], worker: int) -> list[int]:
         sources = {event["worker"]: event["copied_from"] for event in entry["replaced"]}
         line.append(sources.get(line[-1], line[-1]))
     return line[::-1]
+
+
+def best_epoch(history: list[dict], best: dict) -> int:
+    """Epochs that the best model had trained; versions before this one kept the generation alone."""
+    ends = {entry["generation"]: entry["epoch"] for entry in history}
+    return best.get("epoch", ends.get(best["generation"], 0))

@@ -6,15 +6,21 @@ import dataclasses
 import importlib.util
 import logging
 import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from lfads_tf2.autolfads import planning
 from lfads_tf2.autolfads.config import Search, SearchConfig, with_data
+from lfads_tf2.autolfads.generations import score_of
 from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
 from lfads_tf2.autolfads.records import FIT_LOG, DamagedRecord, Records, read_fit_log
+from lfads_tf2.autolfads.timing import measured
 from lfads_tf2.data import DataError, epoch_batches, read_sessions
+from lfads_tf2.data.facts import facts_of
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError, one_of
 from lfads_tf2.hyperparameters import HyperParameters
@@ -52,20 +58,61 @@ def run_search(
         SettingsError, DataError: the configuration or the data cannot be used.
         SearchFailed: the folder holds a search already (or none, to resume), or every model diverged.
     """
+    started = time.monotonic()
     for note in config.notes:
         log.warning(note)
-    sessions = read_sessions(_reading(config))
+    reading = _reading(config)
+    sessions = read_sessions(reading, None if config.budget is None else _settle(config))
     _check_validation(sessions)
-    search = _search(config, sessions)
-    hp = search.hyperparameters
-    folder = Path(save_dir or hp.lfads_save_dir or Path(hp.data_dir) / "autolfads_output")
+    search = None if config.budget is not None else _search(config, sessions)
+    folder = Path(save_dir or reading.lfads_save_dir or Path(reading.data_dir) / "autolfads_output")
     records = _records(folder, resume)
-    seed = hp.seed if hp.seed >= 0 else secrets.randbelow(2**31)
     try:
         with run_lock(folder, "a search"):
+            if search is None:
+                search = _planned(config, sessions, records, resume, started, mode, ray_address)
+            seed = search.hyperparameters.seed
+            seed = seed if seed >= 0 else secrets.randbelow(2**31)
             return _searched(search, sessions, records, seed, mode, ray_address)
     except (RunError, DamagedRecord) as error:
         raise SearchFailed(str(error)) from error
+
+
+def _settle(config: SearchConfig) -> Callable[[list[Session]], HyperParameters]:
+    """For the check of the data: settings of which a budget changes no more than how long they train."""
+
+    def settle(sessions: list[Session]) -> HyperParameters:
+        if not sessions:
+            return _reading(config)
+        facts = facts_of(sessions)
+        epochs = planning.own_epochs(facts, config)
+        whole, _ = planning.planned(config, facts, planning.sizes(epochs, planning.TIMES * epochs))
+        return _search(whole, sessions).hyperparameters
+
+    return settle
+
+
+def _planned(
+    config: SearchConfig, sessions: list[Session], records: Records, resume: bool, started: float, mode: str,
+    address: str,
+) -> Search:  # fmt: skip
+    """The search that the budget allows; one that goes on keeps its size."""
+    facts, budget = facts_of(sessions), config.budget
+    epochs = planning.own_epochs(facts, config)
+    size, expected = records.plan() if resume else None, None
+    if size is None and budget.seconds is None:
+        size = planning.sizes(epochs, budget.epochs or planning.TIMES * epochs)
+    elif size is None:
+        usual, _ = planning.planned(config, facts, planning.sizes(epochs, planning.TIMES * epochs))
+        usual = _search(usual, sessions)
+        speed = measured(usual, lambda: _executor(mode, usual, sessions, address)[0])
+        size, expected = planning.affordable(epochs, budget.seconds - (time.monotonic() - started), speed)
+    whole, choices = planning.planned(config, facts, size)
+    search = _search(whole, sessions)
+    records.write_plan(size)
+    for line in planning.described(search, choices, epochs, expected):
+        log.info(line)
+    return search
 
 
 def _searched(search: Search, sessions: list[Session], records: Records, seed: int, mode: str, address: str) -> Result:
@@ -169,7 +216,7 @@ def _finish(population: Population, sessions: list[Session], device) -> dict | N
     model, step = write_best_model(population, sessions, device, best)
     values = ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
     metric = population.options.metric
-    log.info("Best model: worker %d, %s %.6g, %s.", best["worker"], metric, best["score"], values)
+    log.info("Best model: worker %d, %s %.6g, %s.", best["worker"], metric, score_of(best["score"], metric), values)
     written = write_outputs(model, step, sessions, folder, device)
     log.info("Wrote %s and %s", folder / "best_model", ", ".join(str(path) for path in written))
     if (folder / FIT_LOG).exists():

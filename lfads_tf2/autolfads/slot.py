@@ -20,6 +20,7 @@ from lfads_tf2.program.devices import Device
 from lfads_tf2.program.model_building import model_spec, new_model
 from lfads_tf2.training import scalars
 from lfads_tf2.training.epochs import prepare
+from lfads_tf2.training.held_out_score import HeldOutScore
 from lfads_tf2.training.optimizer import Adam
 from lfads_tf2.training.tally import EpochResult, numbers
 from lfads_tf2.types import Dials, Session
@@ -96,6 +97,7 @@ class Slot:
             })  # fmt: skip
             self.epochs = prepare(self.model, sessions, self.seed, self.device.xla, self.dials)
             self.optimizer = self.epochs.optimizer
+            self.held_out = HeldOutScore(self.epochs, sessions)
 
     def train(self, task: Task) -> Done:
         """Carries a task out."""
@@ -104,10 +106,11 @@ class Slot:
             rows, good = [], True
             for epoch in range(task.first_epoch, task.first_epoch + task.epochs):
                 # A model that went bad takes no more time.
-                row = self._epoch(task.seed, epoch, smoothed) if good else bad_row(rows[-1], epoch)
+                row = self._epoch(task, epoch, smoothed) if good else bad_row(rows[-1], epoch)
                 smoothed = row[scalars.SMOOTHED]
                 good = good and math.isfinite(smoothed)
                 rows.append(row)
+            rows[-1] |= self.held_out_figures(good)
             return Done(task.worker, rows, Snapshot.of(self.model, self.optimizer, smoothed).to_bytes())
 
     def enter(self, task: Task) -> float:
@@ -115,10 +118,8 @@ class Slot:
         state = self.fresh(task.seed) if task.state is None else Snapshot.from_bytes(task.state)
         self.seed.assign(task.seed)
         for name, value in task.hyperparameters.items():
-            variable = self.optimizer.learning_rate if name == "learning_rate_init" else getattr(self.dials, name)
-            variable.assign(value)
-        if "learning_rate_init" not in task.hyperparameters:
-            self.optimizer.learning_rate.assign(self.search.hyperparameters.learning_rate_init)
+            if name != "learning_rate_init":
+                getattr(self.dials, name).assign(value)
         state.restore(self.model, self.optimizer)
         return state.smoothed
 
@@ -128,9 +129,30 @@ class Slot:
         zeros = [np.zeros(variable.shape, np.float32) for variable in self.optimizer.trained]
         return Snapshot(weights, zeros, zeros, 0, math.nan)
 
-    def _epoch(self, seed: int, epoch: int, smoothed: float) -> dict[str, float]:
+    def learning_rate(self, task: Task) -> float:
+        """Of a worker, before its schedule."""
+        return task.hyperparameters.get("learning_rate_init", self.search.hyperparameters.learning_rate_init)
+
+    def held_out_figures(self, good: bool, weights: list[np.ndarray] | None = None) -> dict[str, float]:
+        """What the last epoch of a generation has in the fit log beside the others, where models are compared by it.
+
+        Args:
+            good: whether the model's numbers are finite.
+            weights: its weights, which then become the slot's; None: those are its own already.
+        """
+        if self.search.options.metric != scalars.HELD_OUT:
+            return {}
+        if not good:
+            return dict.fromkeys((scalars.HELD_OUT, scalars.HELD_OUT_ERROR), math.nan)
+        for variable, value in zip(self.model.weights, weights or (), strict=weights is not None):
+            variable.assign(value)
+        score = self.held_out()
+        return {scalars.HELD_OUT: score.bits, scalars.HELD_OUT_ERROR: score.error}
+
+    def _epoch(self, task: Task, epoch: int, smoothed: float) -> dict[str, float]:
+        self.optimizer.learning_rate.assign(self.learning_rate(task) * self.search.rate_left(epoch))
         counts = self.epochs.train_trials.counts
-        sessions, trials = epoch_batches(counts, self.search.hyperparameters.batch_size, seed, epoch)
+        sessions, trials = epoch_batches(counts, self.search.hyperparameters.batch_size, task.seed, epoch)
         result = numbers(self.epochs.train(tf.constant(sessions), tf.constant(trials)))
         valid = numbers(self.epochs.validate(*self.epochs.validation))
         return epoch_row(epoch, int(self.optimizer.step), result, valid, smoothed, self.search.options.smoothing)
@@ -159,7 +181,7 @@ class SerialExecutor:
     Arguments as ``Slot``.
     """
 
-    waits_for_all = False
+    waits_for_all, parallel = False, 1
 
     def __init__(self, search: Search, sessions: list[Session], device: Device):
         self.slot = Slot(search, sessions, device)

@@ -9,6 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
+from lfads_tf2.autolfads.generations import score_of
 from lfads_tf2.autolfads.population import Done, Population, Watcher
 
 MOST_COPIES_NAMED = 6
@@ -28,18 +29,19 @@ def generation_line(entry: dict, options, seconds_left: float | None) -> str:
     """One generation in one line: best and spread of the scores, who copied whom, time left."""
     scores = np.array(entry["scores"], float)
     finite = scores[np.isfinite(scores)]
+    best, median, worst = (score_of(f(finite), options.metric) for f in (np.min, np.median, np.max))
     copies = [f"{event['copied_from']}→{event['worker']}" for event in entry["replaced"]]
     bad = sum(event["reason"] == "not finite" for event in entry["replaced"])
     shown = ", ".join(copies[:MOST_COPIES_NAMED]) + (", …" if len(copies) > MOST_COPIES_NAMED else "")
     copied = f"  copied {len(copies)}: {shown}" if copies else "  copied none"
     return (
-        f"generation {entry['generation']:3d}  epoch {entry['epoch']:4d}/{options.max_epochs}  best {finite.min():.6g} "
-        f"(worker {entry['best_worker']})  median {np.median(finite):.6g}  worst {finite.max():.6g}{copied}"
+        f"generation {entry['generation']:3d}  epoch {entry['epoch']:4d}/{options.max_epochs}  best {best:.6g} "
+        f"(worker {entry['best_worker']})  median {median:.6g}  worst {worst:.6g}{copied}"
         f"{f'  diverged {bad}' if bad else ''}  at most {duration(seconds_left)} left"
     )
 
 
-def table(entry: dict, rows: list[dict]) -> list[str]:
+def table(entry: dict, metric: str) -> list[str]:
     """All workers after a generation: score, what it copied, and the hyperparameters that it trained with."""
     names = list(entry["hyperparameters"][0])
     sources = {event["worker"]: event["copied_from"] for event in entry["replaced"]}
@@ -50,7 +52,8 @@ def table(entry: dict, rows: list[dict]) -> list[str]:
     for worker in order:
         values = "  ".join(f"{entry['hyperparameters'][worker][name]:>18.4g}" for name in names)
         source = sources.get(worker)
-        lines.append(f"{worker:>6} {entry['scores'][worker]:>9.6g}  {'' if source is None else source:>6}  {values}")
+        score = score_of(entry["scores"][worker], metric)
+        lines.append(f"{worker:>6} {score:>9.6g}  {'' if source is None else source:>6}  {values}")
     return lines
 
 
@@ -84,7 +87,7 @@ class LiveTable(Watcher):
             self.stream.write("\r\x1b[K")
         self._say(generation_line(entry, population.options, population.seconds_left()))
         if self.live:
-            lines = table(entry, rows)
+            lines = table(entry, population.options.metric)
             self._say("\n".join(lines))
             self.drawn = len(lines)
 

@@ -42,6 +42,7 @@ class Fit(NamedTuple):
     kl_weight: float  # ramp of the KL cost at the end
     falling: float  # share of the whole fall of the validation reconstruction in the last tenth of the epochs
     rate_left: float = 0.0  # learning rate at the end, as a share of that at the start
+    kl_co: float = math.nan  # of it that of the inferred inputs, before its weight; NaN unknown, or there are none
 
 
 class Verdict(NamedTuple):
@@ -49,6 +50,7 @@ class Verdict(NamedTuple):
 
     kind: str
     figures: str
+    note: str = ""  # what else is worth knowing
 
     @property
     def advice(self) -> str:
@@ -57,11 +59,13 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         advice = f" To mend it: {self.advice}." if self.advice else ""
-        return f"Verdict: {self.kind}. {self.figures}.{advice}"
+        return f"Verdict: {self.kind}. {self.figures}.{advice}{self.note and f' {self.note}'}"
 
 
-def fit_of(log: Mapping[str, np.ndarray] | None, metrics: Mapping[str, np.ndarray] | None = None) -> Fit:
-    """From the columns of a fit log and of metrics.csv, where there are any."""
+def fit_of(
+    log: Mapping[str, np.ndarray] | None, metrics: Mapping[str, np.ndarray] | None = None, has_inputs: bool = True
+) -> Fit:  # fmt: skip
+    """From the columns of a fit log and of metrics.csv, where there are any; ``has_inputs``: some are inferred."""
     if log is None or not len(log.get("step", ())):
         return Fit(math.nan, 1.0, 0.0)
     recon = log["recon_valid"] if "recon_valid" in log else log["recon_train"]
@@ -72,7 +76,9 @@ def fit_of(log: Mapping[str, np.ndarray] | None, metrics: Mapping[str, np.ndarra
     falling = float((before - last) / whole) if whole > 0 else 0.0
     rates = np.asarray((metrics or {}).get("learning_rate", ()))
     left = float(rates[-1] / rates[0]) if len(rates) and rates[0] > 0 else 0.0
-    return Fit(float(np.mean(kl[-tenth:])), float(log["kl_weight"][-1]), falling, left)
+    kl_co = np.asarray((metrics or {}).get("valid/kl_co", ())) if has_inputs else np.zeros(0)
+    kl_co = float(np.mean(kl_co[-max(len(kl_co) // 10, 1) :])) if len(kl_co) else math.nan
+    return Fit(float(np.mean(kl[-tenth:])), float(log["kl_weight"][-1]), falling, left, kl_co)
 
 
 def judge(
@@ -109,4 +115,11 @@ def judge(
         kind = "too flat"
     else:
         kind = "good"
-    return Verdict(kind, ", ".join(words))
+    note = ""
+    # Everything is unused in a model that learned nothing, and before the ramp is done nothing is decided.
+    if fit.kl_co < UNUSED_KL and fit.kl_weight >= 1 and kind != "latents unused":
+        note = (
+            f"The inferred inputs carry nothing (their KL cost is {fit.kl_co:.2f} nats a trial): --co_dim=0 describes "
+            "these data as well, and trains faster."
+        )
+    return Verdict(kind, ", ".join(words), note)

@@ -142,8 +142,10 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
         resuming.say_other_data(record, fingerprints(sessions))
         run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
         fit = fit_of(
-            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics)
-        )
+            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics),
+            # --preset=auto gives a model one input for whatever may come, and says so.
+            has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists(),
+        )  # fmt: skip
         for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)

@@ -42,6 +42,10 @@ class HeldOutScore(tf.Module):
         return bool(self.targets)
 
     def __call__(self) -> Score:
+        return self.gains().score()
+
+    def gains(self) -> Gains:
+        """Trial by trial, so that two models can be compared."""
         sums = Gains()
         for session, rows, target, means in self.targets:
             for start in range(0, len(rows), self.size):
@@ -50,7 +54,7 @@ class HeldOutScore(tf.Module):
                 padded = np.resize(part, min(self.size, len(rows)))
                 rates = self._rates(tf.constant(session), tf.constant(padded, tf.int32)).numpy()[: len(part)]
                 sums.add(rates[..., : target.shape[2]], target[start : start + self.size], means)
-        return sums.score()
+        return sums
 
     def _rates_of(self, session, trials):
         return self.rates(self.trials.reader(session[None], trials[None])(0))

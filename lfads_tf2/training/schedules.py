@@ -93,8 +93,12 @@ def update_learning_rate_on_plateau(state: TrainingState, hp: HyperParameters) -
 def update_learning_rate_by_cosine(state: TrainingState, hp: HyperParameters) -> None:
     """The rate of the epoch to come: along half a cosine from learning_rate_init to 0 at max_epochs (Loshchilov and
     Hutter 2017), halved by each rollback."""
-    done = min((state.epoch + 1) / hp.max_epochs, 1.0)
-    state.learning_rate = hp.learning_rate_init * 0.5 * (1.0 + math.cos(math.pi * done)) * 0.5**state.rollbacks
+    state.learning_rate = hp.learning_rate_init * half_cosine(state.epoch + 1, hp.max_epochs) * 0.5**state.rollbacks
+
+
+def half_cosine(epoch: int, end: int) -> float:
+    """What is left of 1 at ``epoch`` on the way along half a cosine from 1 at epoch 0 to 0 at ``end``."""
+    return 0.5 * (1.0 + math.cos(math.pi * min(epoch / end, 1.0)))
 
 
 def is_lowest_validation(state: TrainingState, hp: HyperParameters, kl_weight, l2_weight, valid_total) -> bool:

@@ -107,7 +107,8 @@ def test_a_member_that_goes_bad_is_given_up_and_the_others_go_on(data, device): 
 
 
 def test_a_search_equals_one_worker_after_the_other(data, tmp_path):  # noqa: F811
-    search, device = search_of(data[0]), KERNELS if native.available() else CPU
+    model = MODEL | {"learning_rate_schedule": "cosine", "max_epochs": 6}
+    search, device = search_of(data[0], model, polish_epochs=2), KERNELS if native.available() else CPU
     Population(search, SerialExecutor(search, data[1], device), Records(tmp_path / "serial"), 5).run()
     executor = BatchedExecutor(search, data[1], device)
     Population(search, executor, Records(tmp_path / "batched"), 5).run()

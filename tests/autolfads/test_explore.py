@@ -139,3 +139,13 @@ def test_draws_depend_on_what_they_are_for():
         len({generator(*a).integers(2**60) for a in [(1, "start", 2), (1, "start", 3), (2, "start", 2), (1, "x", 2)]})
         == 4
     )
+
+
+def test_truncation_passes_over_who_is_kept():
+    random = np.random.default_rng(0)
+    scores = [9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]
+    assert [event.worker for event in truncation(scores, 0.15, random)] == [0]
+    assert [event.worker for event in truncation(scores, 0.15, random, kept=(0,))] == [7]
+    # As a source it is as good as others.
+    assert truncation([0.0, *scores[1:]], 0.15, random, kept=(0,))[0][:2] == (7, 0)
+    assert truncation([math.nan, *scores[1:]], 0.15, random, kept=(0,))[0][:2] == (0, 1)

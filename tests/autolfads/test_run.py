@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from conftest import ROOT
 from small_runs import program, write_spikes
 
 from lfads_tf2.autolfads.command_line import parse
+from lfads_tf2.autolfads.config import Budget
 from lfads_tf2.autolfads.files import read_config
 from lfads_tf2.autolfads.outputs import stem_of
 from lfads_tf2.autolfads.population import Population, SearchFailed
@@ -175,11 +177,44 @@ def test_no_validation_trials(tmp_path):
         run_search(config, tmp_path / "run", mode="serial")
 
 
+SIZES = [
+    f"--{name}={MODEL[name]}" for name in ("factors_dim", "gen_dim", "ic_dim", "ic_enc_dim", "ci_enc_dim", "con_dim")
+]
+
+
+def test_nothing_but_the_data(data, tmp_path, caplog):
+    """The search plans itself, ends, and knows its plan when it goes on."""
+    caplog.set_level("INFO", "lfads_tf2")
+    flags = [str(data), *SIZES, "--seed=4", "--num_samples_posterior=2", "--budget=30epochs", "--report=false"]
+    config, _ = parse(flags)
+    own = config.chosen | {"max_epochs": 6, "num_workers": 3}
+    result = run_search(dataclasses.replace(config, chosen=own), tmp_path / "run", "serial")
+    assert result.reason == "max_epochs"
+    assert "Plan: 3 workers x 6 epochs, the first with these settings to its end" in caplog.text
+    assert "above that by" in caplog.text
+    assert result.best["score"] <= result.population.history[-1]["scores"][0]
+    assert json.loads((tmp_path / "run" / "population" / "plan.json").read_text())["num_workers"] == 4
+    again = run_search(
+        dataclasses.replace(config, chosen=own, budget=Budget(epochs=99)), tmp_path / "run", "serial", True
+    )
+    assert again.best == result.best
+    assert again.population.options.polish_epochs == result.population.options.polish_epochs
+    program("--kind=train", f"--data_dir={data}", f"--lfads_save_dir={tmp_path / 'run' / 'best_model'}", "--noreport")
+
+
+def test_a_budget_of_time(data, tmp_path, caplog):
+    caplog.set_level("INFO", "lfads_tf2")
+    config, _ = parse([str(data), *SIZES, "--num_samples_posterior=2", "--budget=2s", "--max_epochs=6"])
+    result = run_search(config, tmp_path / "run", "serial")
+    assert result.population.options.num_workers == 2, "more than starting takes is not there"
+    assert " min." in caplog.text and result.best is not None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --config=FILE.yaml or --preset=NAME"),
-        (["--preset=tiny"], "--preset must be one of small, medium, large, got 'tiny'"),
+        ([], "--data_dir is required"),
+        (["--preset=tiny"], "--preset must be one of auto, small, medium, large, got 'tiny'"),
         (["--preset=small"], "--data_dir is required"),
         (["--preset=small", "--numworkers=3"], "unknown option --numworkers; did you mean --num_workers"),
         (["--preset=small", "--data_dir=x", "--num_workers=0"], "pbt.num_workers must be at least 1, got 0"),

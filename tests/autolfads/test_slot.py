@@ -17,6 +17,8 @@ from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.program.devices import Device
 from lfads_tf2.training.fit_log import read
+from lfads_tf2.training.metrics_log import read_metrics
+from lfads_tf2.training.scalars import HELD_OUT, HELD_OUT_ERROR
 from lfads_tf2.training.trainer import Trainer
 
 MODEL = {
@@ -40,9 +42,9 @@ def data(tmp_path_factory):
     return folder, read_sessions(HyperParameters(data_dir=str(folder)))
 
 
-def search_of(folder, **options):
+def search_of(folder, model=MODEL, hps=HPS, **options):
     settings = {"num_workers": 3, "perturbation_interval": 2, "burn_in_period": 2, "max_epochs": 6, "patience": 0}
-    content = MODEL | {"data_dir": str(folder), "pbt": settings | {"hps": HPS} | options}
+    content = model | {"data_dir": str(folder), "pbt": settings | {"hps": hps} | options}
     return with_data(config_from(content, "here"), 9, 7, 3)
 
 
@@ -65,12 +67,38 @@ def test_equals_the_trainer(slot, data, tmp_path):
         assert [row[name] for row in rows] == pytest.approx(list(log[column]), abs=6e-3)
 
 
+def test_the_first_worker_of_a_planned_search_is_one_training(data, tmp_path):
+    """The same seed and settings: costs of every epoch, and held-out spikes at the end."""
+    settings = MODEL | START | {"max_epochs": 6, "learning_rate_schedule": "cosine"}
+    spec = resolve(HyperParameters(data_dir=str(data[0]), **settings), data[1])
+    Trainer(LFADS(spec, 5), data[1], tmp_path, 5, show_progress=False).train()
+    hps = HPS | {"cd_rate": {"min": 0, "max": 0.5}}
+    search = search_of(
+        data[0], settings | {"cd_pass_rate": 1.0}, hps=hps, first_worker="given", exploit="truncation", polish_epochs=2
+    )
+    population = Population(search, SerialExecutor(search, data[1], CPU), Records(tmp_path / "search"), 5)
+    population.run()
+    log, rows = read(tmp_path / "fitlog.csv"), read_fit_log(tmp_path / "search" / "fitlog.csv")
+    own = (rows["worker_id"] == 0) & (rows["epoch"] < 6)
+    for column, name in (("recon_train", "train/recon"), ("total_valid", "valid/loss"), ("kl_train", "train/wt_kl")):
+        assert list(rows[name][own]) == pytest.approx(list(log[column]), abs=6e-3)
+    held_out = read_metrics(tmp_path / "metrics.csv")["valid/held_out_bps"][-1]
+    assert rows["valid/held_out_bps"][own][-1] == pytest.approx(held_out, abs=1e-4)
+    assert population.best_now()["score"] <= -held_out + 1e-4
+    assert len(rows["epoch"]) == 3 * 6 + 2
+
+
 def test_parts_equal_the_whole_whoever_came_between(slot):
     whole = slot.train(task(epochs=5))
     part = slot.train(task(epochs=2))
     slot.train(task(worker=1, seed=8, keep_prob=0.5, learning_rate_init=0.05))
     rest = slot.train(task(first=2, epochs=3, state=part.state))
-    assert part.rows + rest.rows == whole.rows
+    # Held-out spikes are scored at the end of each part.
+    ours, theirs = part.rows + rest.rows, whole.rows
+    assert ours[-1] == theirs[-1] and set(part.rows[-1]) - set(theirs[1]) == {HELD_OUT, HELD_OUT_ERROR}
+    assert [{name: row[name] for name in theirs[0]} for row in ours] == [
+        {name: row[name] for name in theirs[0]} for row in theirs
+    ]
     for ours, theirs in zip(
         Snapshot.from_bytes(rest.state).weights, Snapshot.from_bytes(whole.state).weights, strict=True
     ):

@@ -47,7 +47,7 @@ def test_the_table_is_drawn_over_the_last_one(tmp_path):
     text = stream.getvalue()
     assert text.count("\x1b[7A\x1b[J") == len(population.history) - 1, "six workers and a header"
     assert "5 workers to go" in text
-    rows = table(population.history[-1], [])
+    rows = table(population.history[-1], population.options.metric)
     assert len(rows) == 7
     scores = [float(row.split()[1]) for row in rows[1:]]
     assert scores == sorted(scores)

@@ -25,7 +25,7 @@ class ToyExecutor:
     def __init__(self, bad=(), kill_after: int | None = None):
         self.bad, self.kill_after, self.tasks, self.finished = set(bad), kill_after, [], 0
 
-    waits_for_all = False
+    waits_for_all, parallel = False, 1
 
     def run(self, tasks):
         while tasks:
@@ -38,15 +38,17 @@ class ToyExecutor:
                 value *= 1 - 0.02 / (1 + math.log10(task.hyperparameters["kl_ic_weight"]) ** 2)
                 score = math.nan if task.worker in self.bad else 10 + value
                 rows.append({"epoch": epoch, "step": epoch + 1, "valid/recon": score, "valid/recon_smth": score})
+            rows[-1]["valid/held_out_bps"] = -score
             self.bad.discard(task.worker)
             self.tasks.append(task)
             self.finished += 1
             yield Done(task.worker, rows, json.dumps({"value": value, "trained_by": task.worker}).encode())
 
 
-def search_of(hps=HPS, **options):
+def search_of(hps=HPS, given=None, **options):
     settings = {"num_workers": 6, "perturbation_interval": 5, "burn_in_period": 10, "max_epochs": 40, "patience": 0}
-    content = {"gen_dim": 6, "pbt": settings | {"hps": hps} | options}
+    settings["metric"] = "valid/recon_smth"
+    content = {"gen_dim": 6, "pbt": settings | {"hps": hps} | options} | (given or {})
     return with_data(config_from(content, "here"), 9, 7, 3)
 
 

@@ -63,6 +63,17 @@ def test_fit_from_the_logs():
         "recon_valid": 500 * np.exp(-epochs / 10.0),
     }  # fmt: skip
     fit = fit_of(log, {"learning_rate": np.linspace(0.01, 0.001, 100)})
-    assert fit == pytest.approx(Fit(3.0, 1.0, 0.0, 0.1), abs=1e-3)
+    assert fit == pytest.approx(Fit(3.0, 1.0, 0.0, 0.1), abs=1e-3, nan_ok=True)
+    metrics = {"valid/kl_co": np.linspace(2.0, 0.0, 100)}
+    assert fit_of(log, metrics).kl_co == pytest.approx(0.09, abs=0.01)
+    assert np.isnan(fit_of(log, metrics, has_inputs=False).kl_co)
     assert fit_of({name: column[:20] for name, column in log.items()}).falling > 0.02
     assert np.isnan(fit_of(None).kl) and fit_of(None).kl_weight == 1
+
+
+def test_inputs_without_need():
+    rates, spikes, _ = recording(1)
+    unused = verdict(rates, rates, spikes, DONE._replace(kl_co=0.02))
+    assert unused.kind == "good" and "--co_dim=0" in str(unused) and "0.02 nats" in unused.note
+    for fit in (DONE, DONE._replace(kl_co=2.0), DONE._replace(kl_co=0.02, kl_weight=0.5)):
+        assert "co_dim=0" not in verdict(rates, rates, spikes, fit).note
