@@ -79,7 +79,8 @@ def _windows_and_counts(recording: RecordingData, options: CutOptions, units: np
     if options.chop is not None and recording.trial_span is not None:
         raise RecordingError(f"{recording.name} holds trials, each with a clock of its own; give --window for --chop")
     if options.chop is not None:
-        found = windows.chopped(recording, options.chop, options.overlap, bin_s)
+        within = options.table if options.where or options.table != CutOptions.table else ""
+        found = windows.chopped(recording, options.chop, options.overlap, bin_s, within, options.where)
     elif not recording.tables:
         raise RecordingError(f"{recording.name} has no trials; cut it into windows with --chop 1000 --overlap 200")
     else:

@@ -77,18 +77,26 @@ def _tables(file: Any) -> dict[str, Table]:
 
 
 def _columns(table: Any, without: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Columns of one number or text a row."""
+    """Columns of one number or text a row; several texts, as tags are, as one."""
     found = {}
     for name in table.colnames:
-        if name in without or name.startswith("electrode") or hasattr(table[name], "target"):
+        if name in without or name.startswith("electrode"):
             continue
         with contextlib.suppress(Exception):  # columns of objects that cannot be rows of an array are not for us
-            value = np.asarray(table[name][:])
+            column = table[name]
+            value = _joined_texts(column, len(table)) if hasattr(column, "target") else np.asarray(column[:])
             if value.dtype.kind == "O":
                 value = np.array([v.decode() if isinstance(v, bytes) else str(v) for v in value])
             if value.ndim == 1 and len(value) == len(table) and value.dtype.kind in "biufU":
                 found[name] = value
     return found
+
+
+def _joined_texts(column: Any, rows: int) -> np.ndarray:
+    """Of a column with several texts a row."""
+    lists = [np.ravel(column[n]).tolist() for n in range(rows)]
+    texts = all(isinstance(part, str) for row in lists for part in row)
+    return np.array([", ".join(row) for row in lists]) if texts else np.zeros(0)
 
 
 def _series(file: Any, name: str, wanted: Sequence[str]) -> dict[str, Series]:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from lfads_tf2.data.continuous import window_offsets
 from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table
 from lfads_tf2.recordings.unit_selection import Dropped
@@ -32,34 +33,68 @@ class Windows:
     lengths: np.ndarray | None = None  # N, bins of each window that belong to its trial; None: all
 
 
-def chopped(recording: RecordingData, length_ms: float, overlap_ms: float, bin_s: float) -> Windows:
-    """Windows over the whole recording; the last one ends where it ends.
+def chopped(
+    recording: RecordingData, length_ms: float, overlap_ms: float, bin_s: float, table_name: str = "", where: str = ""
+) -> Windows:
+    """Windows over the whole recording, or over intervals of a table; the last one of each ends where it ends.
+
+    Args:
+        recording: with spike times or counts.
+        length_ms, overlap_ms: of the windows.
+        bin_s: bin width.
+        table_name, where: rows of which table; empty: the whole recording.
 
     Raises:
-        RecordingError: lengths that make no sense, or a recording shorter than a window.
+        RecordingError: lengths that make no sense, or nothing that is as long as a window.
     """
     bins, overlap = _whole(length_ms, bin_s, "--chop"), round(overlap_ms / bin_s / 1000.0)
-    start, stop = recording.extent
-    total = int((stop - start) / bin_s + 1e-6)
     if not 0 <= overlap < bins:
         raise RecordingError(f"--overlap must be from 0 to less than --chop, got {overlap_ms:g} and {length_ms:g} ms")
-    if total < bins:
+    start, stop = recording.extent
+    intervals, rows, columns, dropped = np.array([[start, stop]]), None, {}, []
+    if table_name:
+        intervals, rows, dropped = _intervals(recording, table_name, where, bins * bin_s)
+        columns = table_of(recording, table_name).columns
+    elif stop - start < bins * bin_s * (1 - 1e-6):
         raise RecordingError(f"{recording.name} lasts {stop - start:.3g} s, less than a window of {length_ms:g} ms")
-    if recording.spike_times is not None and total / (bins - overlap) > WINDOWS_A_SPIKE * sum(
-        map(len, recording.spike_times)
-    ):
-        raise RecordingError(
-            f"{recording.name}: nearly all windows of {stop - start:.3g} s would be empty; are all times in seconds?"
-        )
-    firsts = list(range(0, total - bins + 1, bins - overlap))
-    if firsts[-1] != total - bins:
-        firsts.append(total - bins)
-    starts = start + np.array(firsts) * bin_s
-    number, rest = len(starts), (stop - start) - total * bin_s
-    notes = [f"the last {rest * 1000:.3g} ms are shorter than a bin and left out"] if rest > bin_s * 1e-3 else []
+    starts, of_row, rest = [], [], 0.0
+    for number, (first, last) in enumerate(intervals):
+        total = int((last - first) / bin_s + 1e-6)
+        windows = total / (bins - overlap)
+        if recording.spike_times is not None and windows > WINDOWS_A_SPIKE * sum(map(len, recording.spike_times)):
+            lasts = f"{last - first:.3g} s"
+            raise RecordingError(
+                f"{recording.name}: nearly all windows of {lasts} would be empty; are all times in seconds?"
+            )
+        firsts = window_offsets(total, bins, overlap)
+        starts.append(first + firsts * bin_s)
+        of_row.append(np.full(len(firsts), number))
+        rest = max(rest, last - first - total * bin_s)
+    starts, of_row = np.concatenate(starts), np.concatenate(of_row)
+    what = "each interval" if table_name else "the recording"
+    note = f"the end of {what}, shorter than a bin ({rest * 1000:.3g} ms at most), is left out"
+    index, nothing = np.arange(len(starts)), np.full(len(starts), np.nan)
+    columns = {name: values[rows[of_row]] for name, values in columns.items()}
     return Windows(
-        starts, bins, np.arange(number), np.full(number, np.nan), {}, (0.0, bins * bin_s * 1000.0), "chopped", [], notes
-    )
+        starts, bins, index, nothing, columns, (0.0, bins * bin_s * 1000.0), "chopped", dropped,
+        [note] if rest > bin_s * 1e-3 else [],
+    )  # fmt: skip
+
+
+def _intervals(recording: RecordingData, table_name: str, where: str, least_s: float):
+    """Start and stop of the chosen rows of a table, in order of time, their numbers, and those left out."""
+    table, what = table_of(recording, table_name), f"the table {table_name} of {recording.name}"
+    kept = chosen(where, table, what)
+    dropped = [Dropped("interval", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
+    ends = np.stack([np.asarray(table.column(name, what), np.float64) for name in ("start_time", "stop_time")], axis=1)
+    ends = np.clip(ends, *recording.extent)
+    short = kept & ~(ends[:, 1] - ends[:, 0] >= least_s * (1 - 1e-6))
+    dropped += [Dropped("interval", str(table.ids[n]), "shorter than a window") for n in np.flatnonzero(short)]
+    rows = np.flatnonzero(kept & ~short)
+    if not len(rows):
+        raise RecordingError(f"{what}: no interval is left ({_reasons(dropped)})")
+    rows = rows[np.argsort(ends[rows, 0], kind="stable")]
+    return ends[rows], rows, dropped
 
 
 def aligned(

@@ -229,3 +229,32 @@ def test_trials_that_were_cut_elsewhere_have_no_clock(tmp_path):
 def test_windows_that_both_halves_see_are_said(halves, said):
     cut = Recording(unit_table(5), spikes()).cut(chop=1000.0, overlap=400.0, bin_ms=20.0, halves=halves)
     assert ("validation windows share bins with training windows" in cut.report()) == said
+
+
+def test_windows_within_intervals(tmp_path):
+    """Of a table: none reaches over an interval's ends, and each interval's last window ends where it ends."""
+    path = nwb_file(tmp_path / "a.nwb")
+    pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed")
+    with pynwb.NWBHDF5IO(str(path), "a") as writer:
+        file = writer.read()
+        for start, stop, tags in ((20.0, 33.33, ["wake"]), (0.0, 20.0, ["sleep", "rem"]), (33.33, 34.0, ["wake"])):
+            file.add_epoch(start_time=start, stop_time=stop, tags=tags)
+        writer.write(file)
+    recording = Recording.read(path)
+    assert recording.tables["epochs"].columns["tags"].tolist() == ["wake", "sleep, rem", "wake"]
+    options = {"chop": 1000.0, "overlap": 400.0, "bin_ms": 10.0, "table": "epochs"}
+    awake = recording.cut(where="tags == 'wake'", **options)
+    starts = awake.windows.start_s
+    assert starts[0] == 20.0 and starts[-1] == pytest.approx(32.33) and np.diff(starts).max() == pytest.approx(0.6)
+    brute = [[brute_force(times, start, 100, 0.01) for times in spikes()] for start in starts]
+    np.testing.assert_array_equal(awake.counts, np.swapaxes(brute, 1, 2))
+    report = awake.report()
+    assert "left out: 1 interval (not tags == 'wake'): 1" in report
+    assert "left out: 1 interval (shorter than a window): 2" in report
+    both = recording.cut(condition="tags", **options)
+    assert (both.windows.start_s < 20.0).sum() == 33 and not (
+        (both.windows.start_s > 19.0) & (both.windows.start_s < 20)
+    ).any()
+    assert set(both.conditions[both.windows.start_s < 20.0]) == {"sleep, rem"}
+    with pytest.raises(RecordingError, match=r"no interval is left \(3 not start_time > 99\)"):
+        recording.cut(where="start_time > 99", **options)
