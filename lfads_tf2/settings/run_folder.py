@@ -94,8 +94,8 @@ def read(folder: Path) -> RunRecord | None:
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError(
             [
-                f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}; bring it back, or remove it "
-                "where an earlier one lies beside it and no setting was changed since"
+                f"--lfads_save_dir: {path} is not a readable hyperparameters file: {error}; bring it back, or remove "
+                "it where an earlier one lies beside it and no setting was changed since"
             ]
         ) from None
     wrong = [f"{path}: {problem}" for problem in (value_problem(n, v) for n, v in values.items()) if problem]

@@ -236,8 +236,7 @@ def test_changed_commands_are_said_and_lost_ones_fail(six, caplog):
     path = six[0] / "commands.json"
     path.write_text(path.read_text().replace("--batch_size=8", "--batch_size=9"))
     assert states(run_folders(six[:1], **options)) == ["done"]
-    assert f"{path} was changed after it was written" in caplog.text
-    assert "commands.json" not in caplog.text.replace(str(path), "")
+    assert caplog.text.count(f"{path} was changed after it was written") == 1 == caplog.text.count("commands.json")
     # A run whose commands are gone is a run that failed, and not one fewer.
     (six[1] / "commands.json").unlink()
     found = find_run_folders(six[0].parents[1])

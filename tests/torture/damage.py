@@ -105,6 +105,9 @@ def _reference(server: Server, whole: Whole, step: Step, here: Path) -> dict[str
     ended = server.run(step.words(here))
     if ended.code or ended.broken:
         raise RuntimeError(f"a whole folder cannot be gone on with: {ended}")
+    unclear = [word for word in SAID if word in ended.said]
+    if unclear:
+        raise RuntimeError(f"a command says {unclear} of a whole folder: {ended.said}")
     return step.numbers(here)
 
 

@@ -71,8 +71,8 @@ def write_commands(run: PlannedRun) -> None:
     write_text(run.path / COMMANDS_FILE, json.dumps(content | {"checksum": checksum(content)}, indent=1))
 
 
-def read_commands(run_folder: Path) -> dict[str, Any]:
-    """What :func:`write_commands` noted.
+def read_commands(run_folder: Path, say_changes: bool = False) -> dict[str, Any]:
+    """What :func:`write_commands` noted; ``say_changes``: with a line where it was changed since.
 
     Raises:
         CommandsError: the file is not there, cut or damaged.
@@ -90,7 +90,7 @@ def read_commands(run_folder: Path) -> dict[str, Any]:
         raise CommandsError(f"{path} cannot be read ({why}); prepare the run again") from error
     if not whole:
         raise CommandsError(f"{path} does not hold the stages {', '.join(STAGES)}; prepare the run again")
-    if known not in (None, checksum(content)):
+    if say_changes and known not in (None, checksum(content)):
         log.warning("%s was changed after it was written; the run goes by what it says now.", path)
     return content
 

@@ -109,6 +109,7 @@ def _run_stages(folder: Path, options: StageOptions, stop: threading.Event | Non
         if is_done(folder):
             return Outcome(folder.name, DONE)
         status = {"state": RUNNING, "finished_stages": _finished(folder), "pid": os.getpid(), "started": time.time()}
+        commands.read_commands(folder, say_changes=True)
         left = stages_left(folder)
         if not options.allow_own_parts:
             _refuse_own_parts(left)
