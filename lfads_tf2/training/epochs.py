@@ -49,7 +49,7 @@ class Epochs(tf.Module):
         super().__init__()
         self.model, self.optimizer, self.train_trials, self.valid_trials = model, optimizer, train, valid
         self.seed, self.traces = seed, {"train": 0, "validate": 0}
-        self.strategy = strategy
+        self.strategy, self._kept = strategy, []
         self.dials = dials or Dials.of(model.spec.hyperparameters)
         # Models whose seed is a tensor are compared with each other: they hold the same entries out.
         held_out_seed = seed if isinstance(seed, int) else max(model.spec.hyperparameters.seed, 0)
@@ -91,6 +91,15 @@ class Epochs(tf.Module):
 
         return cost, norm, good, tf.cond(good, apply, skip)
 
+    def keep_weights(self) -> None:
+        """From now on each epoch of training first keeps what its steps move; asked for before the first one."""
+        self._kept = [tf.Variable(variable, trainable=False) for variable in self.optimizer.slots]
+
+    def back_to_kept_weights(self) -> None:
+        """All is as it was before the last epoch of training."""
+        for variable, kept in zip(self.optimizer.slots, self._kept, strict=True):
+            variable.assign(kept)
+
     def train(self, sessions, trials) -> EpochResult:
         """One epoch. ``sessions``: n, ``trials``: n x B indices within the session of each batch."""
         try:
@@ -109,6 +118,8 @@ class Epochs(tf.Module):
 
     def _train(self, sessions, trials) -> EpochResult:
         self.traces["train"] += 1
+        for kept, variable in zip(self._kept, self.optimizer.slots, strict=False):
+            kept.assign(variable)
         num_batches, read = tf.shape(sessions)[0], self.train_trials.reader(sessions, trials)
         _, tally = tf.while_loop(
             lambda index, tally: (index < num_batches) & tally.goes_on,

@@ -98,8 +98,7 @@ class Trainer:
         )
         self.show_progress, self.callbacks, self._valid_finite = show_progress, callbacks, True
         self._resume(saved)
-        self._read_slots = traced(lambda: [tf.identity(variable) for variable in self.optimizer.slots], hp)
-        self._good_weights = self._snapshot()
+        self.epochs.keep_weights()
 
     @property
     def step(self) -> int:
@@ -182,13 +181,12 @@ class Trainer:
                 "Epoch %d: %d of %d steps had a cost or gradient that was not finite (first bad: %s); not applied.",
                 self.state.epoch, result.steps_skipped, len(sessions), self._name_of(result.first_bad),
             )  # fmt: skip
-        self._good_weights = self._snapshot()
         return result
 
     def _roll_back(self, result: EpochResult) -> None:
         self.state.rollbacks += 1
         self.state.learning_rate *= ROLLBACK_FACTOR
-        self._restore_snapshot()
+        self.epochs.back_to_kept_weights()
         name = self._name_of(result.first_bad)
         log.warning(
             "Epoch %d: cost or gradients stayed NaN or infinite (first bad: %s). Back to the last good weights, "
@@ -315,11 +313,3 @@ class Trainer:
             self.state.learning_rate, self.state.failed = self.hp.learning_rate_init, ""
             self.state.cost_history = []
         log.info("Resuming from %s after epoch %d.", prefix, self.state.epoch)
-
-    def _snapshot(self) -> list[tf.Tensor]:
-        # One compiled call; the values stay as they are when the variables move on.
-        return self._read_slots()
-
-    def _restore_snapshot(self) -> None:
-        for variable, value in zip(self.optimizer.slots, self._good_weights, strict=True):
-            variable.assign(value)
