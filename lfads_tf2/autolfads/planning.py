@@ -142,7 +142,8 @@ def planned(config: SearchConfig, facts: Facts, size: dict[str, int]) -> tuple[S
     generation = max(1, epochs // GENERATIONS)
     options = size | {
         "max_epochs": epochs, "perturbation_interval": generation, "patience": 0, "exploit": "truncation",
-        "burn_in_period": min(BURN_IN * generation, epochs - 1), "truncation_fraction": REPLACED, "first_worker": "given",
+        "burn_in_period": min(BURN_IN * generation, epochs - 1), "truncation_fraction": REPLACED,
+        "first_worker": "given",
     } | config.chosen  # fmt: skip
     counts = settled.get("output_dist", HyperParameters.output_dist) == "poisson"
     searched = tuple(
@@ -180,11 +181,12 @@ def described(
     options = search.options
     ranges = ", ".join(f"{one.name} {one.minimum:.3g} to {one.maximum:.3g}" for one in search.searched)
     lines = ["The search starts from what --preset=auto chooses:", *(f"  {choice}" for choice in choices)]
+    alone = f"; then the best alone, {options.polish_epochs} epochs" if options.polish_epochs else ""
+    takes = "" if seconds is None else f" About {seconds / 60:.1f} min."
     lines.append(
         f"Plan: {options.num_workers} workers x {options.max_epochs} epochs, the first with these settings to its end; "
-        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, the worst become copies of the best"
-        + (f"; then the best alone, {options.polish_epochs} epochs" if options.polish_epochs else "")
-        + ("." if seconds is None else f". About {seconds / 60:.1f} min.")
+        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, copies of the best replace the "
+        f"worst{alone}.{takes}"
     )
     lines.append(f"Searched, by {options.metric}: {ranges}.")
     if options.max_epochs < own_epochs:
