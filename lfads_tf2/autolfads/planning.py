@@ -185,8 +185,8 @@ def described(
     takes = "" if seconds is None else f" About {seconds / 60:.1f} min."
     lines.append(
         f"Plan: {options.num_workers} workers x {options.max_epochs} epochs, the first with these settings to its end; "
-        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, copies of the best replace the "
-        f"worst{alone}.{takes}"
+        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, the best replace "
+        f"the worst{alone}.{takes}"
     )
     lines.append(f"Searched, by {options.metric}: {ranges}.")
     if options.max_epochs < own_epochs:
