@@ -82,8 +82,8 @@ def _say_lead(population: Population, trainer: Trainer, held_out: HeldOutScore, 
         state.restore(trainer.model, trainer.optimizer)
         gains.append(held_out.gains())
     log.info(
-        "Held-out bits/spike: the best model %s, the best with the settings that the search started from %s; above that "
-        "by %s.",
+        "Held-out bits/spike: the best model %s, the best with the settings that the search started from %s; "
+        "above that by %s.",
         gains[0].score(), gains[1].score(), gains[0].above(gains[1]),
     )  # fmt: skip
 

@@ -23,9 +23,9 @@ TIMES = 9
 MOST_WORKERS = 32
 # The share of a search that its best model trains alone, at most as long as before.
 POLISH = 0.2
-# Of a worker's epochs: when the first replacement comes, and how long a generation is. Strong dropout and high penalties
-# are behind while rates are high, and would be given up before they show what they are worth.
-BURN_IN, GENERATION = 0.5, 0.05
+# Generations of a worker, and of these how many before the first replacement: strong dropout and high penalties are
+# behind while rates are high, and would be given up before they show what they are worth.
+GENERATIONS, BURN_IN = 20, 10
 # The share of the workers that is replaced at a time.
 REPLACED = 0.15
 
@@ -139,10 +139,11 @@ def planned(config: SearchConfig, facts: Facts, size: dict[str, int]) -> tuple[S
     epochs = config.chosen.get("max_epochs", size["max_epochs"])
     given = config.given | {"max_epochs": epochs}
     choices, settled = auto.choose(facts, given), auto.settled(facts, given)
+    generation = max(1, epochs // GENERATIONS)
     options = size | {
-        "max_epochs": epochs, "perturbation_interval": max(1, round(GENERATION * epochs)),
-        "burn_in_period": min(max(1, round(BURN_IN * epochs)), epochs - 1), "patience": 0, "exploit": "truncation",
-        "truncation_fraction": REPLACED, "first_worker": "given",
+        "max_epochs": epochs, "perturbation_interval": generation, "patience": 0, "exploit": "truncation",
+        "burn_in_period": min(BURN_IN * generation, epochs - 1), "truncation_fraction": REPLACED,
+        "first_worker": "given",
     } | config.chosen  # fmt: skip
     counts = settled.get("output_dist", HyperParameters.output_dist) == "poisson"
     searched = tuple(
@@ -180,11 +181,12 @@ def described(
     options = search.options
     ranges = ", ".join(f"{one.name} {one.minimum:.3g} to {one.maximum:.3g}" for one in search.searched)
     lines = ["The search starts from what --preset=auto chooses:", *(f"  {choice}" for choice in choices)]
+    alone = f"; then the best alone, {options.polish_epochs} epochs" if options.polish_epochs else ""
+    takes = "" if seconds is None else f" About {seconds / 60:.1f} min."
     lines.append(
         f"Plan: {options.num_workers} workers x {options.max_epochs} epochs, the first with these settings to its end; "
-        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, the worst become copies of the best"
-        + (f"; then the best alone, {options.polish_epochs} epochs" if options.polish_epochs else "")
-        + ("." if seconds is None else f". About {seconds / 60:.1f} min.")
+        f"from epoch {options.burn_in_period} on, every {options.perturbation_interval}, the best replace "
+        f"the worst{alone}.{takes}"
     )
     lines.append(f"Searched, by {options.metric}: {ranges}.")
     if options.max_epochs < own_epochs:
