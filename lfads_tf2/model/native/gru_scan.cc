@@ -34,11 +34,14 @@ void gru_scan(OpContext& context, const Attributes& attributes) {
     const int64_t offset = first * H;
     for (int row = 0; row < rows; ++row) std::copy_n(h0 + offset + row * H, H, input.data() + (int64_t)row * stride);
     std::copy_n(h0 + offset, rows * H, stack + (reverse ? T * B * H : 0) + offset);
-    for (int64_t i = 0; i < T; ++i) {
+    auto slices = [&](int64_t i) {
       const int64_t t = reverse ? T - 1 - i : i, at = t * B * H + offset, at_kept = t * kept + offset;
-      GruSlices s{x_gates + 2 * at,        x_candidate + at,    2 * H, H, gates + 2 * at_kept,
-                  candidate + at_kept, stack + at + (reverse ? 0 : B * H)};
-      gru_forward(packed, rows, stride, input.data(), gated.data(), s, attributes.clip);
+      return GruSlices{x_gates + 2 * at,        x_candidate + at,    2 * H, H, gates + 2 * at_kept,
+                       candidate + at_kept, stack + at + (reverse ? 0 : B * H)};
+    };
+    for (int64_t i = 0; i < T; ++i) {
+      const Prefetcher next = i + 1 < T ? slices(i + 1).prefetcher(rows, H) : Prefetcher();
+      gru_forward(packed, rows, stride, input.data(), gated.data(), slices(i), attributes.clip, next);
     }
   });
 }
