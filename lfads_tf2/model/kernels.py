@@ -12,6 +12,7 @@ from lfads_tf2.model.loops import (
     DecoderOutputs,
     DecoderScan,
     DecoderScanGrad,
+    GruInputs,
     GruScan,
     GruScanGrad,
     present,
@@ -25,11 +26,10 @@ class Kernels:
         """``operations``: what ``native.load()`` gives."""
         self.operations = operations
 
-    def gru_scan(self, x_gates, x_candidate, h0, w_gates, w_candidate, clip: float, reverse: bool, save: bool):
+    def gru_scan(self, x: GruInputs, clip: float, reverse: bool, save: bool):
         """As ``loops.gru_scan``; without ``save`` the activations are empty."""
-        weights = {"w_gates": w_gates, "w_candidate": w_candidate}
-        inputs = {"x_gates": x_gates, "x_candidate": x_candidate, "h0": h0, **weights}
-        return GruScan(**_call(self.operations.lfads_gru_scan, inputs, clip=clip, reverse=reverse, save=save))
+        operation = self.operations.lfads_gru_scan
+        return GruScan(**_call(operation, x._asdict(), clip=clip, reverse=reverse, save=save))
 
     def gru_scan_grad(self, d_states, saved: GruScan, w_gates, w_candidate, clip: float, reverse: bool):
         """As ``loops.gru_scan_grad``."""

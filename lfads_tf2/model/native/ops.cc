@@ -66,7 +66,7 @@ void add_op() {
 // The one place where the order of inputs and outputs is written.
 const Operation kGruScan{
     "LfadsGruScan",
-    {"x_candidate", "x_gates", "h0", "w_gates", "w_candidate"},
+    {"x", "h0", "x_w_gates", "x_w_candidate", "b_gates", "b_candidate", "w_gates", "w_candidate"},
     {"stack", "gates", "candidate"},
     {"clip: float", "reverse: bool", "save: bool", "threads: int"},
     gru_scan};
