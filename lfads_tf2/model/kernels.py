@@ -1,4 +1,4 @@
-"""The loops over time by the compiled operations; the same four functions as ``lfads_tf2.model.loops``."""
+"""What the compiled operations compute: the functions of ``lfads_tf2.model.loops`` and ``elementwise``, faster."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 import tensorflow as tf
 
+from lfads_tf2.model import native
 from lfads_tf2.model.loops import (
     DecoderInputs,
     DecoderOutputs,
@@ -17,6 +18,14 @@ from lfads_tf2.model.loops import (
     GruScanGrad,
     present,
 )
+
+
+def kernels() -> Kernels:
+    """Those of this machine. Raises RuntimeError where there are none."""
+    operations = native.load()
+    if operations is None:
+        raise RuntimeError("the native kernels are not available here; ask native.available() before using them")
+    return Kernels(operations)
 
 
 class Kernels:
@@ -46,6 +55,27 @@ class Kernels:
         operation, feeds = self.operations.lfads_decoder_scan_grad, bool(present(weights=x.fb_w_gates))
         inputs = x._asdict() | saved._asdict() | {f"d_{name}": value for name, value in d._asdict().items()}
         return DecoderScanGrad(**_call(operation, inputs, clip=clip, feed_factors=feeds))
+
+    def dropout_mask(self, seed, keep, count: int):
+        """As ``elementwise.dropout_mask``, to the bit."""
+        random = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+        # The operations know floats alone; these are only carried.
+        inputs = {name: tf.bitcast(getattr(random, name), tf.float32) for name in ("key", "counter")}
+        mask = self.operations.lfads_dropout_mask(**inputs, keep=keep, count=count, threads=_threads())
+        mask.set_shape([count])
+        return mask
+
+    def poisson_log_prob(self, counts, log_rates):
+        """As ``elementwise.poisson_log_prob``; counts get no gradient."""
+
+        def forward(counts, log_rates):
+            inputs = {"counts": counts, "log_rates": log_rates}
+            log_prob, slope = _call(self.operations.lfads_poisson, inputs).values()
+            for result in (log_prob, slope):
+                result.set_shape(log_rates.shape)
+            return log_prob, lambda d_log_prob: (None, d_log_prob * slope)
+
+        return tf.custom_gradient(forward)(counts, log_rates)
 
 
 def _call(operation, inputs: dict, **attributes) -> dict:

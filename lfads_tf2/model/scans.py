@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from lfads_tf2.model import loops, native
-from lfads_tf2.model.kernels import Kernels
+from lfads_tf2.model import loops
+from lfads_tf2.model.kernels import kernels
 from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs, GruInputs
 
 
@@ -172,14 +172,9 @@ def _decoder_gradients(x, saved, d):
     )
 
 
-def _backend(kernels: bool):
+def _backend(native: bool):
     """Whose ``gru_scan``, ``gru_scan_grad``, ``decoder_scan`` and ``decoder_scan_grad`` run."""
-    if not kernels:
-        return loops
-    operations = native.load()
-    if operations is None:
-        raise RuntimeError("the native kernels are not available here; ask native.available() before using them")
-    return Kernels(operations)
+    return kernels() if native else loops
 
 
 def _shaped(tensor, *shape):

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
 
+from lfads_tf2 import noise
 from lfads_tf2.model import native, scans
+from lfads_tf2.model.kernels import kernels
 from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs, GruInputs
 
 needs_kernels = pytest.mark.skipif(not native.available(), reason="the native kernels cannot be built here")
@@ -307,3 +310,47 @@ def test_shares_of_the_batch_do_not_change_the_numbers():
     results = [kernel(**inputs._asdict(), clip=1.0, reverse=False, save=True, threads=n).stack for n in (1, 2, 3, 50)]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(100, 15, 7), (1, 1, 1), (3, 5, 43), (2, 64, 1)])
+@pytest.mark.parametrize("keep", [0.001, 0.3, 0.95, 1.0])
+def test_dropout_masks_are_those_of_the_stateless_stream(shape, keep):
+    """To the bit; seeds of either sign and masks of odd length too."""
+    for seed in ([1, 2], [2**31 - 1, -7]):
+        plain, fast = (noise.dropout_mask(shape, keep, tf.constant(seed), native=by) for by in (False, True))
+        np.testing.assert_array_equal(plain, fast)
+
+
+@needs_kernels
+def test_shares_of_a_mask_do_not_change_it():
+    kernel = native.load().lfads_dropout_mask
+    seed = {"key": np.float32([[1, 2]]), "counter": np.float32([[3, 4], [5, 6]]), "keep": 0.5, "count": 5001}
+    results = [kernel(**seed, threads=n) for n in (1, 2, 7)]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(100, 15, 7), (1, 1, 1), (3, 0, 4)])
+def test_poisson_log_likelihood_and_its_gradient(shape):
+    """Counts beyond the table of factorials and fractions too; large log-rates lose nothing but their own digits."""
+    random = np.random.default_rng(0)
+    counts = random.poisson(0.5, shape).astype(np.float32)
+    counts.ravel()[: min(3, counts.size)] = [70, 2.5, 1000][: min(3, counts.size)]
+    log_rates = random.normal(0, 4, shape).astype(np.float32)
+    weights = random.normal(size=shape).astype(np.float32)
+    log_prob = kernels().poisson_log_prob(counts, log_rates)
+    (slope,) = gradients(lambda x: [kernels().poisson_log_prob(counts, x)], [log_rates], [weights])
+    k, x = counts.astype(np.float64), log_rates.astype(np.float64)
+    terms = [k * x, -np.exp(x), -special.gammaln(k + 1)]
+    np.testing.assert_array_less(np.abs(log_prob - sum(terms)), 4e-7 * sum(map(np.abs, terms)) + 1e-12)
+    np.testing.assert_array_less(np.abs(slope - weights * (k - np.exp(x))), 4e-7 * np.abs(weights) * (k + np.exp(x)))
+
+
+@needs_kernels
+def test_poisson_at_the_ends():
+    x = np.float32([-np.inf, -200, -100, 88, 100, np.inf, np.nan])[None, None]
+    log_prob = kernels().poisson_log_prob(np.zeros_like(x), x)
+    np.testing.assert_allclose(log_prob, -np.exp(x), rtol=1e-6, atol=1e-37)
+    assert np.isnan(kernels().poisson_log_prob(np.full_like(x, np.nan), np.zeros_like(x))).all()

@@ -1,16 +1,19 @@
-"""A program that compares a library of compiled kernels with the plain loops, on one tiny scan of each kind."""
+"""A program that compares a library of compiled kernels with the plain loops, on one tiny call of each kind."""
 
 import sys
+from collections import namedtuple
 
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2.model import loops
+from lfads_tf2.model import elementwise, loops
 from lfads_tf2.model.kernels import Kernels
 from lfads_tf2.model.native.building import DIFFERENT, NOT_LOADABLE
 
 # Steps, trials (two shares of the batch), and units: no multiple of any vector's length.
 STEPS, TRIALS, CONTROLLER, INPUTS, GENERATOR, FACTORS = 3, 33, 10, 2, 19, 5
+Result = namedtuple("Result", ["result"])
+
 CLIP = 0.8  # some states touch it
 TOLERANCE = 1e-4  # of the largest magnitude: rounding stays a hundred times below, any mistake is far above
 
@@ -35,8 +38,16 @@ def main() -> None:
 
 
 def difference(kernels: Kernels) -> str | None:
-    """The first result of the four scans in which `kernels` differ from the plain loops, or None."""
+    """The first result in which `kernels` differ from the plain loops and passes, or None."""
     x, d, gru, d_states = _inputs()
+    for name, arguments in (
+        ("dropout_mask", ([1, 2], tf.constant(0.8), 999)),
+        ("poisson_log_prob", (tf.abs(d.u), d.u)),
+    ):
+        actual, expected = (getattr(passes, name)(*arguments) for passes in (kernels, elementwise))
+        found = _compare(name, [actual], Result(expected))
+        if found:
+            return found
     for reverse in (False, True):
         saved = loops.gru_scan(gru, CLIP, reverse, True)
         found = _compare("gru_scan", kernels.gru_scan(gru, CLIP, reverse, True), saved)
