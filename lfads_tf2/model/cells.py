@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from lfads_tf2.model.affine import Linear, project, serializable, unseeded
 from lfads_tf2.model.gru import gru_step
+from lfads_tf2.model.loops import GruInputs
 from lfads_tf2.model.scans import gru_scan
 
 
@@ -43,8 +44,8 @@ class _GRUCell(keras.layers.Layer):
 
     def scan(self, inputs, initial_state, **options):
         """T x B x inputs and B x H -> T x B x H states, indexed by data time; ``options``: those of ``gru_scan``."""
-        parts = self.input_parts(inputs)
-        return gru_scan(*parts, initial_state, *self.recurrent_kernels(), clip=self.clip, **options)
+        weights = *self.input_kernels(), *self.biases(), *self.recurrent_kernels()
+        return gru_scan(GruInputs(inputs, initial_state, *weights), clip=self.clip, **options)
 
 
 @serializable
@@ -118,7 +119,9 @@ class GenGRUCell(_GRUCell):
             linear.build((None, self.state_size))
 
     def input_kernels(self):
-        """inputs x 2H and inputs x H."""
+        """inputs x 2H and inputs x H; 0 x 2H and 0 x H where there are none."""
+        if not self.has_inputs:
+            return [kernel[:0] for kernel in self.recurrent_kernels()]
         return [tf.convert_to_tensor(linear.kernel) for linear in (self.input_gates, self.input_candidate)]
 
     def recurrent_kernels(self):
@@ -129,10 +132,3 @@ class GenGRUCell(_GRUCell):
     def regularised(self):
         """The same, each map's matrix before its bias: the order in which the original sums."""
         return [part for pair in zip(self.recurrent_kernels(), self.biases(), strict=True) for part in pair]
-
-    def input_parts(self, x):
-        """... x inputs -> their part of the pre-activations, biases included; ... x 0 -> the biases alone."""
-        if self.has_inputs:
-            return super().input_parts(x)
-        repeats = tf.concat([tf.shape(x)[:-1], [1]], axis=0)
-        return [tf.tile(tf.reshape(bias, [1] * (len(x.shape) - 1) + [-1]), repeats) for bias in self.biases()]

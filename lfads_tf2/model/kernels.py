@@ -1,4 +1,4 @@
-"""The loops over time by the compiled operations; the same four functions as ``lfads_tf2.model.loops``."""
+"""What the compiled operations compute: the functions of ``lfads_tf2.model.loops`` and ``elementwise``, faster."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ import os
 
 import tensorflow as tf
 
+from lfads_tf2.model import native
 from lfads_tf2.model.loops import (
     DecoderInputs,
     DecoderOutputs,
     DecoderScan,
     DecoderScanGrad,
+    GruInputs,
     GruScan,
     GruScanGrad,
     present,
 )
+
+
+def kernels() -> Kernels:
+    """Those of this machine. Raises RuntimeError where there are none."""
+    operations = native.load()
+    if operations is None:
+        raise RuntimeError("the native kernels are not available here; ask native.available() before using them")
+    return Kernels(operations)
 
 
 class Kernels:
@@ -27,11 +37,10 @@ class Kernels:
         """``operations``: what ``native.load()`` gives."""
         self.operations = operations
 
-    def gru_scan(self, x_gates, x_candidate, h0, w_gates, w_candidate, clip: float, reverse: bool, save: bool):
+    def gru_scan(self, x: GruInputs, clip: float, reverse: bool, save: bool):
         """As ``loops.gru_scan``; without ``save`` the activations are empty."""
-        weights = {"w_gates": w_gates, "w_candidate": w_candidate}
-        inputs = {"x_gates": x_gates, "x_candidate": x_candidate, "h0": h0, **weights}
-        return GruScan(**_call(self.operations.lfads_gru_scan, inputs, clip=clip, reverse=reverse, save=save))
+        operation = self.operations.lfads_gru_scan
+        return GruScan(**_call(operation, x._asdict(), clip=clip, reverse=reverse, save=save))
 
     def gru_scan_grad(self, d_states, saved: GruScan, w_gates, w_candidate, clip: float, reverse: bool):
         """As ``loops.gru_scan_grad``."""
@@ -48,6 +57,27 @@ class Kernels:
         operation, feeds = self.operations.lfads_decoder_scan_grad, bool(present(weights=x.fb_w_gates))
         inputs = x._asdict() | saved._asdict() | {f"d_{name}": value for name, value in d._asdict().items()}
         return DecoderScanGrad(**_call(operation, inputs, clip=clip, feed_factors=feeds))
+
+    def dropout_mask(self, seed, keep, count: int):
+        """As ``elementwise.dropout_mask``, to the bit."""
+        random = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+        # The operations know floats alone; these are only carried.
+        inputs = {name: tf.bitcast(getattr(random, name), tf.float32) for name in ("key", "counter")}
+        mask = self.operations.lfads_dropout_mask(**inputs, keep=keep, count=count, threads=_threads())
+        mask.set_shape([count])
+        return mask
+
+    def poisson_log_prob(self, counts, log_rates):
+        """As ``elementwise.poisson_log_prob``; counts get no gradient."""
+
+        def forward(counts, log_rates):
+            inputs = {"counts": counts, "log_rates": log_rates}
+            log_prob, slope = _call(self.operations.lfads_poisson, inputs).values()
+            for result in (log_prob, slope):
+                result.set_shape(log_rates.shape)
+            return log_prob, lambda d_log_prob: (None, d_log_prob * slope)
+
+        return tf.custom_gradient(forward)(counts, log_rates)
 
 
 def _call(operation, inputs: dict, **attributes) -> dict:

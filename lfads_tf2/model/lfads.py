@@ -98,7 +98,7 @@ class LFADS(keras.Model):
             hp.gen_cell_rec_weight_scale, **self.scan_options,
             seeds=seeds.take(Generator.num_matrices(hp.gen_dim, hp.ic_dim, has_inputs)), name="generator",
         )  # fmt: skip
-        self.observation = make_observation(spec, seeds, name="observation")
+        self.observation = make_observation(spec, seeds, native=native, name="observation")
         self.build()
 
     def build(self, input_shape=None):

@@ -14,6 +14,19 @@ import tensorflow as tf
 from lfads_tf2.model.gru import gru_step, gru_step_grad
 
 
+class GruInputs(NamedTuple):
+    """All that a GRU's scan needs."""
+
+    x: tf.Tensor  # T x B x D; D may be 0
+    h0: tf.Tensor  # B x H, the state before the first step taken
+    x_w_gates: tf.Tensor  # D x 2H, weights of x: of the reset gate, then of the update gate
+    x_w_candidate: tf.Tensor  # D x H
+    b_gates: tf.Tensor  # 1 x 2H, without the 1 that the step adds to the update gate
+    b_candidate: tf.Tensor  # 1 x H
+    w_gates: tf.Tensor  # H x 2H, recurrent weights
+    w_candidate: tf.Tensor  # H x H
+
+
 class DecoderInputs(NamedTuple):
     """All that the scan needs. Masks are scaled by 1/keep; None means no dropout."""
 
@@ -139,17 +152,19 @@ def present(**tensors) -> dict:
     return {name: x for name, x in tensors.items() if x is not None and x.shape != [0, 0, 0]}
 
 
-def gru_scan(x_gates, x_candidate, h0, w_gates, w_candidate, clip: float, reverse: bool, save: bool) -> GruScan:
+def gru_scan(x: GruInputs, clip: float, reverse: bool, save: bool) -> GruScan:
     """A GRU over all steps; arguments as those of ``scans.gru_scan``."""
-    units = h0.shape[1]
+    units = x.h0.shape[1]
+    x_gates = tf.tensordot(x.x, x.x_w_gates, 1) + x.b_gates
+    x_candidate = tf.tensordot(x.x, x.x_w_candidate, 1) + x.b_candidate
 
     def step(carried, row):
-        after, *activated = gru_step(row["gates"], row["candidate"], carried[0], w_gates, w_candidate, clip)
+        after, *activated = gru_step(row["gates"], row["candidate"], carried[0], x.w_gates, x.w_candidate, clip)
         return [after], [after, *activated] if save else [after]
 
     widths = [units, 2 * units, units] if save else [units]
-    _, results = over_time(step, [h0], {"gates": x_gates, "candidate": x_candidate}, widths, reverse)
-    ends = [results[0], h0[None]] if reverse else [h0[None], results[0]]
+    _, results = over_time(step, [x.h0], {"gates": x_gates, "candidate": x_candidate}, widths, reverse)
+    ends = [results[0], x.h0[None]] if reverse else [x.h0[None], results[0]]
     return GruScan(tf.concat(ends, axis=0), *(results[1:] or (None, None)))
 
 

@@ -12,8 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lfads_tf2.model import elementwise
 from lfads_tf2.model.affine import WeightSeeds, make_read_out, serializable, unseeded
 from lfads_tf2.model.distributions import distribution_class
+from lfads_tf2.model.kernels import kernels
 from lfads_tf2.settings.plugins import check_imported
 from lfads_tf2.types import ModelSpec
 
@@ -24,15 +26,16 @@ class ObservationModel(keras.layers.Layer):
     Args:
         spec: of the model.
         seeds: of each read-out's maps, session by session.
+        native: use the compiled CPU kernels where there are some.
     """
 
     num_parameters = num_reported = 1  # a channel
     mean_map = None  # the read-out that an alignment matrix starts
     own_weights = ()  # variables beside the read-outs
 
-    def __init__(self, spec: ModelSpec, seeds: list[int] | None = None, **kwargs):
+    def __init__(self, spec: ModelSpec, seeds: list[int] | None = None, native: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.spec, self.seeds = spec, seeds
+        self.spec, self.seeds, self.native = spec, seeds, native
         names, each = self.map_names(spec), len(spec.sessions)
         seeds = unseeded(seeds, len(names) * each)
         self.read_outs = [
@@ -114,7 +117,7 @@ class Poisson(ObservationModel):
 
     def log_prob(self, counts, log_rates):
         """Log-likelihood of counts, entry by entry, ln k! included."""
-        return counts * log_rates - tf.exp(log_rates) - tf.math.lgamma(counts + 1.0)
+        return (kernels() if self.native else elementwise).poisson_log_prob(counts, log_rates)
 
 
 @serializable

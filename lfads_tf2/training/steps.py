@@ -35,7 +35,8 @@ class Steps(tf.Module):
         spec, num_trials = self.model.spec, batch.data.shape[1]
         draws = noise.draw_noise(spec, num_trials, noise.stream(seed, noise.TRAIN_NOISE, step))
         batch = self.augment.train(batch, seed, step, dials)
-        masks = noise.draw_masks(spec, num_trials, noise.stream(seed, noise.TRAIN_MASKS, step), dials.keep_prob)
+        own, native = noise.stream(seed, noise.TRAIN_MASKS, step), self.model.scan_options["native"]
+        masks = noise.draw_masks(spec, num_trials, own, dials.keep_prob, native)
         return batch, draws, masks
 
     def gradients(self, batch: Batch, draws: Noise, masks: Masks, step, dials: Dials, trained: list):

@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
 
-from lfads_tf2.model import native, scans
-from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs
+from lfads_tf2 import noise
+from lfads_tf2.model import elementwise, native, scans
+from lfads_tf2.model.kernels import kernels
+from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs, GruInputs
 
 needs_kernels = pytest.mark.skipif(not native.available(), reason="the native kernels cannot be built here")
 either = pytest.mark.parametrize("by_kernels", [pytest.param(True, marks=needs_kernels), False])
 
 CLIP = 0.7  # low enough that many states touch it
-# (T, B, H): odd sizes, one row, several threads, one step, more than two vectors of columns.
-GRU_SHAPES = [(4, 5, 7), (6, 1, 16), (3, 130, 20), (1, 40, 33), (5, 33, 64), (2, 3, 100)]
+# (T, B, D, H): odd sizes, one row, several threads, one step, more than two vectors of columns, no inputs.
+GRU_SHAPES = [(4, 5, 3, 7), (6, 1, 16, 16), (3, 130, 37, 20), (1, 40, 1, 33), (5, 33, 0, 64), (2, 3, 50, 100)]
 # (T, B, K, U, G, F)
 DECODER_SHAPES = [
     (4, 5, 7, 1, 9, 3),
@@ -33,10 +36,12 @@ def numpy_step(xg, xc, h, wg, wc, clip):
     return np.clip(u * h + (1 - u) * np.tanh(xc + (r * h) @ wc), -clip, clip)
 
 
-def numpy_gru(xg, xc, h, wg, wc, clip, reverse):
+def numpy_gru(x, clip, reverse):
+    """States of float64 GruInputs."""
+    xg, xc, h = x.x @ x.x_w_gates + x.b_gates, x.x @ x.x_w_candidate + x.b_candidate, x.h0
     states = np.zeros_like(xc)
     for t in range(len(xc))[:: -1 if reverse else 1]:
-        states[t] = h = numpy_step(xg[t], xc[t], h, wg, wc, clip)
+        states[t] = h = numpy_step(xg[t], xc[t], h, x.w_gates, x.w_candidate, clip)
     return states
 
 
@@ -66,10 +71,11 @@ def tf_step(xg, xc, h, wg, wc, clip):
     return tf.clip_by_value(u * h + (1 - u) * tf.tanh(xc + (r * h) @ wc), -clip, clip)
 
 
-def tf_gru(xg, xc, h, wg, wc, clip, reverse):
-    states = {}
+def tf_gru(x, clip, reverse):
+    xg, xc = tf.tensordot(x.x, x.x_w_gates, 1) + x.b_gates, tf.tensordot(x.x, x.x_w_candidate, 1) + x.b_candidate
+    states, h = {}, x.h0
     for t in range(len(xc))[:: -1 if reverse else 1]:
-        states[t] = h = tf_step(xg[t], xc[t], h, wg, wc, clip)
+        states[t] = h = tf_step(xg[t], xc[t], h, x.w_gates, x.w_candidate, clip)
     return tf.stack([states[t] for t in range(len(xc))])
 
 
@@ -92,11 +98,11 @@ def tf_decoder(x, clip):
     return DecoderOutputs(*map(tf.stack, zip(*rows, strict=True)))
 
 
-def gru_arrays(T, B, H, seed=0):
+def gru_arrays(T, B, D, H, seed=0):
     draw = np.random.default_rng(seed).normal
-    shapes = [(T, B, 2 * H), (T, B, H), (B, H), (H, 2 * H), (H, H)]
-    scales = [1, 1.5, 0.4, H**-0.5, H**-0.5]
-    return [draw(0, scale, shape).astype(np.float32) for shape, scale in zip(shapes, scales, strict=True)]
+    shapes = [(T, B, D), (B, H), (D, 2 * H), (D, H), (1, 2 * H), (1, H), (H, 2 * H), (H, H)]
+    scales = [1, 0.4, max(D, 1) ** -0.5, 1.5 * max(D, 1) ** -0.5, 1, 1, H**-0.5, H**-0.5]
+    return GruInputs(*(draw(0, scale, shape).astype(np.float32) for shape, scale in zip(shapes, scales, strict=True)))
 
 
 def decoder_arrays(T, B, K, U, G, F, masks=True, injected=True, feed=True, seed=0):
@@ -155,19 +161,19 @@ def gradients(function, arguments, weights):
 def test_gru_scan(by_kernels, shape, reverse, compiled):
     arrays = gru_arrays(*shape)
     wrap = tf.function if compiled else lambda f: f
-    scan = wrap(lambda *x: scans.gru_scan(*x, CLIP, reverse, by_kernels))
+    scan = wrap(lambda *x: scans.gru_scan(GruInputs(*x), CLIP, reverse, by_kernels))
     states = scan(*arrays)
-    expected = numpy_gru(*double(arrays), CLIP, reverse)
+    expected = numpy_gru(GruInputs(*double(arrays)), CLIP, reverse)
     assert_close(states, expected, 2e-6)
     assert (np.abs(expected) == CLIP).any() and (np.abs(expected) < CLIP).any()
-    kept_less = scans.gru_scan(*arrays, CLIP, reverse, by_kernels, save_for_gradient=False)
+    kept_less = scans.gru_scan(arrays, CLIP, reverse, by_kernels, save_for_gradient=False)
     np.testing.assert_array_equal(kept_less, states)
 
     weight = np.random.default_rng(1).normal(size=expected.shape)
-    one = lambda *y: [scans.gru_scan(*y, CLIP, reverse, by_kernels)]  # noqa: E731
+    one = lambda *y: [scans.gru_scan(GruInputs(*y), CLIP, reverse, by_kernels)]  # noqa: E731
     actual = wrap(lambda *x: gradients(one, x, [weight]))(*arrays)
-    wanted = gradients(lambda *x: [tf_gru(*x, CLIP, reverse)], double(arrays), [weight])
-    for name, a, b in zip(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate"), actual, wanted, strict=True):
+    wanted = gradients(lambda *x: [tf_gru(GruInputs(*x), CLIP, reverse)], double(arrays), [weight])
+    for name, a, b in zip(GruInputs._fields, actual, wanted, strict=True):
         assert_close(a, b, 1e-5, name)
 
 
@@ -202,24 +208,33 @@ def test_decoder_scan(by_kernels, shape, masks, injected, feed, compiled):
 
 @either
 def test_activations_are_accurate_near_zero_and_at_the_ends(by_kernels):
-    """With zero weights and states, h' = (1 - sigmoid(xg + 1)) * tanh(xc): both functions show alone."""
+    """With zero weights and states, h' = (1 - sigmoid(b_u + 1)) * tanh(b_c): both functions show alone."""
     x = np.concatenate([np.linspace(-12, 12, 4001), np.logspace(-30, 0, 301), [np.inf, -np.inf, 1e30, -1e30]])
-    x = x.astype(np.float32)[None, :, None]
-    h0 = np.zeros((x.size, 1), np.float32)
-    weights = [np.zeros((1, 2), np.float32), np.zeros((1, 1), np.float32)]
-    update_off = np.concatenate([np.zeros_like(x), np.full_like(x, -1e9)], axis=-1)
-    through_tanh = scans.gru_scan(update_off, x, h0, *weights, 5.0, native=by_kernels)
+    x = x.astype(np.float32)
+
+    def states(of_update, of_candidate):
+        """Of units with these biases, few at once: recurrent weights are as many as squared units."""
+        found = []
+        for update, candidate in zip(np.array_split(of_update, 11), np.array_split(of_candidate, 11), strict=True):
+            n = len(update)
+            h0, weights = np.zeros((1, n), np.float32), [np.zeros((n, 2 * n), np.float32), np.zeros((n, n), np.float32)]
+            no_inputs = [np.zeros((0, 2 * n), np.float32), np.zeros((0, n), np.float32)]
+            biases = [np.concatenate([np.zeros_like(update), update])[None], candidate[None]]
+            arrays = GruInputs(np.zeros((1, 1, 0), np.float32), h0, *no_inputs, *biases, *weights)
+            found.append(scans.gru_scan(arrays, 5.0, native=by_kernels).numpy().ravel())
+        return np.concatenate(found)
+
+    through_tanh = states(np.full_like(x, -1e9), x)
     np.testing.assert_allclose(through_tanh, np.tanh(x.astype(np.float64)), rtol=6e-7)
-    update = np.concatenate([np.zeros_like(x), x], axis=-1)
-    through_sigmoid = scans.gru_scan(update, np.full_like(x, np.inf), h0, *weights, 5.0, native=by_kernels)
+    through_sigmoid = states(x, np.full_like(x, np.inf))
     np.testing.assert_allclose(through_sigmoid, 1 - sigmoid(x.astype(np.float64) + 1), atol=1.5e-7)
 
 
 @either
 def test_nan_reaches_later_steps_of_its_trial_only(by_kernels):
-    arrays = gru_arrays(5, 40, 10)
-    arrays[1][2, 7, 3] = np.nan
-    states = scans.gru_scan(*arrays, CLIP, native=by_kernels).numpy()
+    arrays = gru_arrays(5, 40, 4, 10)
+    arrays.x[2, 7, 3] = np.nan
+    states = scans.gru_scan(arrays, CLIP, native=by_kernels).numpy()
     assert np.isnan(states[2, 7, 3]) and np.isnan(states[3:, 7]).all() and np.isfinite(states[:2]).all()
     assert np.isfinite(np.delete(states, 7, axis=1)).all()
     bad = decoder_arrays(4, 3, 8, 1, 8, 4)
@@ -231,9 +246,10 @@ def test_nan_reaches_later_steps_of_its_trial_only(by_kernels):
 @needs_kernels
 @pytest.mark.parametrize("T, B", [(0, 3), (3, 0), (0, 0)])
 def test_empty_batches_and_no_steps(T, B):
-    arrays = gru_arrays(T, B, 6)
-    assert scans.gru_scan(*arrays, CLIP, native=True).shape == (T, B, 6)
-    d_h0 = gradients(lambda *x: [scans.gru_scan(*x, CLIP, native=True)], arrays, [np.ones((T, B, 6))])[2]
+    arrays = gru_arrays(T, B, 4, 6)
+    assert scans.gru_scan(arrays, CLIP, native=True).shape == (T, B, 6)
+    scan = lambda *x: [scans.gru_scan(GruInputs(*x), CLIP, native=True)]  # noqa: E731
+    d_h0 = GruInputs(*gradients(scan, arrays, [np.ones((T, B, 6))])).h0
     np.testing.assert_array_equal(d_h0, np.zeros((B, 6)))
     outputs = scans.decoder_scan(decoder_arrays(T, B, 4, 1, 5, 2), CLIP, native=True)
     assert outputs.factors.shape == (T, B, 2)
@@ -246,35 +262,38 @@ def test_static_shapes_are_known_in_a_graph(by_kernels):
         return [tf.TensorSpec([None if i == batch_first.get(len(s)) and 13 in s else n for i, n in enumerate(s)])
                 for s in shapes]  # fmt: skip
 
-    arrays = gru_arrays(4, 13, 6)
+    arrays = gru_arrays(4, 13, 5, 6)
     seen = []
 
     @tf.function(input_signature=specs(arrays, {3: 1, 2: 0}))
     def scan(*x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            states = scans.gru_scan(*x, CLIP, native=by_kernels)
+            states = scans.gru_scan(GruInputs(*x), CLIP, native=by_kernels)
         seen.append(states.shape.as_list())
         seen.append([g.shape.as_list() for g in tape.gradient(states, x)])
         return states
 
     assert scan(*arrays).shape == (4, 13, 6)
-    assert seen == [[4, None, 6], [[4, None, 12], [4, None, 6], [None, 6], [6, 12], [6, 6]]]
+    of_weights = [[5, 12], [5, 6], [1, 12], [1, 6], [6, 12], [6, 6]]
+    assert seen == [[4, None, 6], [[4, None, 5], [None, 6], *of_weights]]
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["x_gates", "h0", "w_gates", "w_candidate"])
+@pytest.mark.parametrize("name", [name for name in GruInputs._fields if name not in ("x", "h0")])
 def test_wrong_shapes_are_refused_by_name(name):
-    arrays = dict(zip(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate"), gru_arrays(3, 4, 5), strict=True))
+    arrays = gru_arrays(3, 4, 2, 5)
     for wrong in (np.zeros((2, 2), np.float32), np.zeros((3, 4, 9), np.float32)):
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} must have shape"):
-            scans.gru_scan(**{**arrays, name: wrong}, clip=CLIP, native=True)
+            scans.gru_scan(arrays._replace(**{name: wrong}), CLIP, native=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"h0 must have shape \[4, 5\]"):
+        scans.gru_scan(arrays._replace(h0=np.zeros((3, 5), np.float32)), CLIP, native=True)
 
 
 @needs_kernels
 def test_wrong_shapes_of_the_decoder_are_refused_by_name():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="x_candidate must have rank 3"):
-        scans.gru_scan(*(np.zeros((2, 2), np.float32) for _ in range(5)), CLIP, native=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="h0 must have rank 2"):
+        scans.gru_scan(gru_arrays(3, 4, 2, 5)._replace(h0=np.zeros((3, 4, 5), np.float32)), CLIP, native=True)
     decoder = decoder_arrays(3, 4, 5, 2, 6, 7)
     for name in set(decoder._fields) - {"noise"}:
         wrong = np.zeros(np.add(getattr(decoder, name).shape, 1), np.float32)
@@ -287,8 +306,51 @@ def test_wrong_shapes_of_the_decoder_are_refused_by_name():
 @needs_kernels
 def test_shares_of_the_batch_do_not_change_the_numbers():
     """One thread or many, the same rows: only the order of rows within a tile differs, never a sum."""
-    inputs = dict(zip(("x_gates", "x_candidate", "h0", "w_gates", "w_candidate"), gru_arrays(5, 100, 24), strict=True))
-    kernel = native.load().lfads_gru_scan
-    results = [kernel(**inputs, clip=1.0, reverse=False, save=True, threads=n).stack for n in (1, 2, 3, 50)]
+    inputs, kernel = gru_arrays(5, 100, 9, 24), native.load().lfads_gru_scan
+    results = [kernel(**inputs._asdict(), clip=1.0, reverse=False, save=True, threads=n).stack for n in (1, 2, 3, 50)]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(100, 15, 7), (1, 1, 1), (3, 5, 43), (2, 64, 1)])
+@pytest.mark.parametrize("keep", [0.001, 0.3, 0.95, 1.0])
+def test_dropout_masks_are_those_of_the_stateless_stream(shape, keep):
+    """To the bit; seeds of either sign and masks of odd length too."""
+    for seed in ([1, 2], [2**31 - 1, -7]):
+        plain, fast = (noise.dropout_mask(shape, keep, tf.constant(seed), native=by) for by in (False, True))
+        np.testing.assert_array_equal(plain, fast)
+
+
+@needs_kernels
+def test_shares_of_a_mask_do_not_change_it():
+    kernel = native.load().lfads_dropout_mask
+    seed = {"key": np.float32([[1, 2]]), "counter": np.float32([[3, 4], [5, 6]]), "keep": 0.5, "count": 5001}
+    results = [kernel(**seed, threads=n) for n in (1, 2, 7)]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(100, 15, 7), (1, 1, 1), (3, 0, 4)])
+def test_poisson_log_likelihood_and_its_gradient(shape):
+    """Counts beyond the table of factorials and fractions too; large log-rates lose nothing but their own digits."""
+    random = np.random.default_rng(0)
+    counts = random.poisson(0.5, shape).astype(np.float32)
+    counts.ravel()[: min(3, counts.size)] = [70, 2.5, 1000][: min(3, counts.size)]
+    log_rates = random.normal(0, 4, shape).astype(np.float32)
+    weights = random.normal(size=shape).astype(np.float32)
+    log_prob = kernels().poisson_log_prob(counts, log_rates)
+    (slope,) = gradients(lambda x: [kernels().poisson_log_prob(counts, x)], [log_rates], [weights])
+    k, x = counts.astype(np.float64), log_rates.astype(np.float64)
+    terms = [k * x, -np.exp(x), -special.gammaln(k + 1)]
+    np.testing.assert_array_less(np.abs(log_prob - sum(terms)), 4e-7 * sum(map(np.abs, terms)) + 1e-12)
+    np.testing.assert_array_less(np.abs(slope - weights * (k - np.exp(x))), 4e-7 * np.abs(weights) * (k + np.exp(x)))
+
+
+@needs_kernels
+def test_poisson_at_the_ends():
+    x = np.float32([-np.inf, -200, -100, 88, 100, np.inf, np.nan])[None, None]
+    log_probs = [passes.poisson_log_prob(tf.ones_like(x), x) for passes in (kernels(), elementwise)]
+    np.testing.assert_allclose(*log_probs, rtol=1e-6)
+    assert np.isnan(kernels().poisson_log_prob(np.full_like(x, np.nan), np.zeros_like(x))).all()

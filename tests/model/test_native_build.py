@@ -10,7 +10,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -90,7 +89,7 @@ def test_a_broken_compiler_gives_none_and_one_log_line(home, monkeypatch, caplog
     assert len(caplog.records) == 1 and "cannot compile today" in caplog.text
     assert not list((home / "lfads_tf2").iterdir())
     with pytest.raises(RuntimeError, match="available"):
-        scans.gru_scan(*(np.zeros([1, 1, 1], np.float32) for _ in range(5)), clip=1.0, native=True)
+        scans.gru_scan(None, clip=1.0, native=True)
 
 
 def test_no_compiler_and_no_library_gives_none(home, monkeypatch, caplog):

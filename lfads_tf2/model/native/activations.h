@@ -1,4 +1,4 @@
-// Sigmoid and tanh of a vector, to about 1e-7 relative. NaN stays NaN; infinities give the limits.
+// Sigmoid, tanh and exponential of a vector, to about 1e-7 relative. NaN stays NaN; infinities give the limits.
 #pragma once
 
 #include "vectors.h"
@@ -10,7 +10,8 @@ struct Reduced {
   Vec expm1_of;  // exp(r) - 1, with x = n ln 2 + r and |r| <= ln 2 / 2
 };
 
-// x must lie within +-87, so that 2^n is a normal number (or be NaN, which the polynomial carries on).
+// x must lie above -87, so that 2^n is a normal number, and below 89, where it is infinite (or be NaN, which the
+// polynomial carries on).
 inline Reduced reduce_exp(Vec x) {
   const float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
   Vec shifted = x * 1.44269504f + kMagic;
@@ -32,6 +33,12 @@ inline Reduced reduce_exp(Vec x) {
 inline Vec clamp(Vec x, float low, float high) {
   x = x > high ? splat(high) : x;
   return x < low ? splat(low) : x;
+}
+
+// Ends as 2^-126 on one side, and as infinity from 88.4 on.
+inline Vec exp(Vec x) {
+  Reduced e = reduce_exp(clamp(x, -87.0f, 89.0f));
+  return e.power + e.power * e.expm1_of;
 }
 
 inline Vec sigmoid(Vec x) {

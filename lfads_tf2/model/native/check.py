@@ -1,16 +1,19 @@
-"""A program that compares a library of compiled kernels with the plain loops, on one tiny scan of each kind."""
+"""A program that compares a library of compiled kernels with the plain loops, on one tiny call of each kind."""
 
 import sys
+from collections import namedtuple
 
 import numpy as np
 import tensorflow as tf
 
-from lfads_tf2.model import loops
+from lfads_tf2.model import elementwise, loops
 from lfads_tf2.model.kernels import Kernels
 from lfads_tf2.model.native.building import DIFFERENT, NOT_LOADABLE
 
 # Steps, trials (two shares of the batch), and units: no multiple of any vector's length.
 STEPS, TRIALS, CONTROLLER, INPUTS, GENERATOR, FACTORS = 3, 33, 10, 2, 19, 5
+Result = namedtuple("Result", ["result"])
+
 CLIP = 0.8  # some states touch it
 TOLERANCE = 1e-4  # of the largest magnitude: rounding stays a hundred times below, any mistake is far above
 
@@ -35,12 +38,21 @@ def main() -> None:
 
 
 def difference(kernels: Kernels) -> str | None:
-    """The first result of the four scans in which `kernels` differ from the plain loops, or None."""
+    """The first result in which `kernels` differ from the plain loops and passes, or None."""
     x, d, gru, d_states = _inputs()
+    for name, arguments in (
+        ("dropout_mask", ([1, 2], tf.constant(0.8), 999)),
+        ("poisson_log_prob", (tf.abs(d.u), d.u)),
+    ):
+        actual, expected = (getattr(passes, name)(*arguments) for passes in (kernels, elementwise))
+        found = _compare(name, [actual], Result(expected))
+        if found:
+            return found
     for reverse in (False, True):
-        saved = loops.gru_scan(*gru, CLIP, reverse, True)
-        found = _compare("gru_scan", kernels.gru_scan(*gru, CLIP, reverse, True), saved)
-        gradient = [scans.gru_scan_grad(d_states, saved, *gru[3:], CLIP, reverse) for scans in (kernels, loops)]
+        saved = loops.gru_scan(gru, CLIP, reverse, True)
+        found = _compare("gru_scan", kernels.gru_scan(gru, CLIP, reverse, True), saved)
+        weights = gru.w_gates, gru.w_candidate
+        gradient = [scans.gru_scan_grad(d_states, saved, *weights, CLIP, reverse) for scans in (kernels, loops)]
         found = found or _compare("gru_scan_grad", *gradient)
         if found:
             return found
@@ -60,7 +72,7 @@ def _compare(scan, actual, expected):
 
 
 def _inputs():
-    """DecoderInputs, gradients of DecoderOutputs, the arguments of ``gru_scan``, and gradients of its states."""
+    """DecoderInputs, gradients of DecoderOutputs, GruInputs, and gradients of the states."""
     generator = np.random.default_rng(0)
 
     def draw(*shape, scale=1.0):
@@ -84,4 +96,6 @@ def _inputs():
         gen_x_gates, gen_x_candidate, *weights(u, g), gen_h0, *weights(g, g), mask(g), draw(g, f),
     )  # fmt: skip
     d = loops.DecoderOutputs(*(draw(STEPS, TRIALS, width) for width in (k, u, u, u, g, f)))
-    return x, d, [*pre_activations(g), *weights(g, g)], draw(STEPS, TRIALS, g)
+    h0, biases = draw(TRIALS, g, scale=0.4), (draw(1, 2 * g), draw(1, g))
+    gru = loops.GruInputs(draw(STEPS, TRIALS, f), h0, *weights(f, g), *biases, *weights(g, g))
+    return x, d, gru, draw(STEPS, TRIALS, g)

@@ -93,19 +93,26 @@ static void run_rows(const DecoderForward& p, const DecoderData& x, const Decode
   std::copy_n(x.con_h0 + first * K, rows * K, y.con_stack + first * K);
   std::copy_n(x.gen_h0 + first * G, rows * G, y.gen_stack + first * G);
   factor_product(p.fac_w, s.gen_input.data(), s.gen_stride, rows, y.factor_stack + first * F);
+  auto kept = [&](int64_t t) { return (a.save ? t * d.B : 0) + first; };
+  auto controller = [&](int64_t t) {
+    const int64_t now = t * d.B + first;
+    return GruSlices{x.con_x_gates + now * 2 * K, x.con_x_candidate + now * K, 2 * K, K, y.con_gates + kept(t) * 2 * K,
+                     y.con_candidate + kept(t) * K, y.con_stack + (now + d.B) * K};
+  };
+  auto generator = [&](int64_t t) {
+    const int64_t now = t * d.B + first, from = x.gen_x_shared ? 0 : now;
+    return GruSlices{x.gen_x_gates + from * 2 * G, x.gen_x_candidate + from * G,  x.gen_x_shared ? 0 : 2 * G,
+                     x.gen_x_shared ? 0 : G,       y.gen_gates + kept(t) * 2 * G, y.gen_candidate + kept(t) * G,
+                     y.gen_stack + (now + d.B) * G};
+  };
   for (int64_t t = 0; t < d.T; ++t) {
     const int64_t now = t * d.B + first, next = now + d.B;  // rows of this step; of a stack, those after it
-    const int64_t kept = (a.save ? t * d.B : 0) + first;
     if (a.feed_factors) feed_factors(d, s, y.factor_stack + now * F, x.fb_mask ? x.fb_mask + now * F : nullptr);
-    GruSlices con{x.con_x_gates + now * 2 * K, x.con_x_candidate + now * K, 2 * K, K, y.con_gates + kept * 2 * K,
-                  y.con_candidate + kept * K, y.con_stack + next * K};
-    gru_forward(p.controller, rows, s.con_stride, s.con_input.data(), s.con_gated.data(), con, a.clip);
+    gru_forward(p.controller, rows, s.con_stride, s.con_input.data(), s.con_gated.data(), controller(t), a.clip,
+                generator(t).prefetcher(rows, G));
     infer_inputs(p, s, x.noise + now * U, y.mean + now * U, y.logvar + now * U, y.u + now * U);
-    const int64_t from = x.gen_x_shared ? 0 : now;
-    GruSlices gen{x.gen_x_gates + from * 2 * G,  x.gen_x_candidate + from * G, x.gen_x_shared ? 0 : 2 * G,
-                  x.gen_x_shared ? 0 : G,        y.gen_gates + kept * 2 * G,   y.gen_candidate + kept * G,
-                  y.gen_stack + next * G};
-    gru_forward(p.generator, rows, s.gen_stride, s.gen_input.data(), s.gen_gated.data(), gen, a.clip);
+    gru_forward(p.generator, rows, s.gen_stride, s.gen_input.data(), s.gen_gated.data(), generator(t), a.clip,
+                t + 1 < d.T ? controller(t + 1).prefetcher(rows, K) : Prefetcher());
     const float* g = masked_generator(d, s, x.gen_mask ? x.gen_mask + now * G : nullptr);
     factor_product(p.fac_w, g, s.gen_stride, rows, y.factor_stack + next * F);
   }

@@ -6,14 +6,17 @@
 
 namespace lfads {
 
-// T steps of B rows, H units. The stack of states has one row more than there are steps: the initial state stands
-// first (last if reverse), so that the states before each step are a slice of it too.
+// T steps of B rows, D inputs, H units. The stack of states has one row more than there are steps: the initial state
+// stands first (last if reverse), so that the states before each step are a slice of it too.
 void gru_scan(OpContext& context, const Attributes& attributes) {
-  Shape shape = context.peek("x_candidate", 3);
-  const int64_t T = shape[0], B = shape[1], H = shape[2];
-  const float* x_candidate = context.input("x_candidate", {T, B, H});
-  const float* x_gates = context.input("x_gates", {T, B, 2 * H});
+  Shape shape = context.peek("x", 3);
+  const int64_t T = shape[0], B = shape[1], D = shape[2], H = context.peek("h0", 2)[1];
+  const float* x = context.input("x", shape);
   const float* h0 = context.input("h0", {B, H});
+  const float* x_w_gates = context.input("x_w_gates", {D, 2 * H});
+  const float* x_w_candidate = context.input("x_w_candidate", {D, H});
+  const float* b_gates = context.input("b_gates", {1, 2 * H});
+  const float* b_candidate = context.input("b_candidate", {1, H});
   const float* w_gates = context.input("w_gates", {H, 2 * H});
   const float* w_candidate = context.input("w_candidate", {H, H});
   const bool save = attributes.save, reverse = attributes.reverse;
@@ -26,7 +29,7 @@ void gru_scan(OpContext& context, const Attributes& attributes) {
   Buffer step_gates(save ? 0 : B * 2 * H), step_candidate(save ? 0 : B * H);
   const int64_t kept = save ? B * H : 0;
   if (!save) gates = step_gates.data(), candidate = step_candidate.data();
-  const GruWeights weights{(int)H, 0, w_gates, w_candidate, nullptr, nullptr};
+  const GruWeights weights{(int)H, (int)D, w_gates, w_candidate, x_w_gates, x_w_candidate};
   const GruForward packed(weights);
   run_shards((int)B, attributes.threads, [&](int first, int rows) {
     const int stride = weights.stride();
@@ -34,11 +37,20 @@ void gru_scan(OpContext& context, const Attributes& attributes) {
     const int64_t offset = first * H;
     for (int row = 0; row < rows; ++row) std::copy_n(h0 + offset + row * H, H, input.data() + (int64_t)row * stride);
     std::copy_n(h0 + offset, rows * H, stack + (reverse ? T * B * H : 0) + offset);
+    auto time = [&](int64_t i) { return reverse ? T - 1 - i : i; };
+    auto inputs = [&](int64_t i) { return x + (time(i) * B + first) * D; };
+    auto slices = [&](int64_t i) {
+      const int64_t at = time(i) * B * H + offset, at_kept = time(i) * kept + offset;
+      return GruSlices{b_gates, b_candidate,         0,
+                       0,       gates + 2 * at_kept, candidate + at_kept, stack + at + (reverse ? 0 : B * H)};
+    };
     for (int64_t i = 0; i < T; ++i) {
-      const int64_t t = reverse ? T - 1 - i : i, at = t * B * H + offset, at_kept = t * kept + offset;
-      GruSlices s{x_gates + 2 * at,        x_candidate + at,    2 * H, H, gates + 2 * at_kept,
-                  candidate + at_kept, stack + at + (reverse ? 0 : B * H)};
-      gru_forward(packed, rows, stride, input.data(), gated.data(), s, attributes.clip);
+      for (int row = 0; row < rows; ++row)
+        for (float* to : {input.data(), gated.data()})
+          std::copy_n(inputs(i) + row * D, D, to + (int64_t)row * stride + H);
+      Prefetcher next;
+      if (i + 1 < T) next = slices(i + 1).prefetcher(rows, H), next.add(inputs(i + 1), rows * D);
+      gru_forward(packed, rows, stride, input.data(), gated.data(), slices(i), attributes.clip, next);
     }
   });
 }

@@ -43,24 +43,38 @@ struct GruSlices {
   const float *x_gates, *x_candidate;
   int64_t x_gates_stride, x_candidate_stride;
   float *gates, *candidate, *state;
+
+  // What this step touches, in the order of first use.
+  Prefetcher prefetcher(int64_t rows, int64_t units) const {
+    Prefetcher p;
+    p.add(x_gates, rows * x_gates_stride);
+    p.add(gates, rows * 2 * units);
+    p.add(x_candidate, rows * x_candidate_stride);
+    p.add(candidate, rows * units);
+    p.add(state, rows * units);
+    return p;
+  }
 };
 
-// input: [rows, stride] = [h | e]; holds [h' | e] on return. gated: scratch of the same shape, its e filled in.
+// input: [rows, stride] = [h | e]; holds [h' | e] on return. gated: scratch of the same shape, its e filled in. What
+// `next` lists is fetched for the step to come.
 inline void gru_forward(const GruForward& w, int rows, int stride, float* input, float* gated, const GruSlices& s,
-                        float clip) {
+                        float clip, Prefetcher next) {
   const int units = w.units;
-  product(input, stride, rows, w.reset, [&](int row, int col, Vec sum) {
+  auto finish_reset = [&](int row, int col, Vec sum) {
     int n = units - col;
     Vec r = sigmoid(sum + load_n(s.x_gates + row * s.x_gates_stride + col, n));
     store_n(s.gates + (int64_t)row * 2 * units + col, r, n);
     store_n(gated + (int64_t)row * stride + col, r * load(input + (int64_t)row * stride + col), n);
-  });
-  product(input, stride, rows, w.update, [&](int row, int col, Vec sum) {
+  };
+  product(input, stride, rows, w.reset, finish_reset, &next);
+  auto finish_update = [&](int row, int col, Vec sum) {
     int n = units - col;
     Vec u = sigmoid((sum + load_n(s.x_gates + row * s.x_gates_stride + units + col, n)) + 1.0f);
     store_n(s.gates + (int64_t)row * 2 * units + units + col, u, n);
-  });
-  product(gated, stride, rows, w.candidate, [&](int row, int col, Vec sum) {
+  };
+  product(input, stride, rows, w.update, finish_update, &next);
+  auto finish_candidate = [&](int row, int col, Vec sum) {
     int n = units - col;
     float* state = input + (int64_t)row * stride + col;
     Vec c = tanh(sum + load_n(s.x_candidate + row * s.x_candidate_stride + col, n));
@@ -69,7 +83,8 @@ inline void gru_forward(const GruForward& w, int rows, int stride, float* input,
     store_n(s.candidate + (int64_t)row * units + col, c, n);
     store_n(s.state + (int64_t)row * units + col, h, n);
     store_n(state, h, n);
-  });
+  };
+  product(gated, stride, rows, w.candidate, finish_candidate, &next);
 }
 
 struct GruBackward {

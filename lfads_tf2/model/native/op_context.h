@@ -22,10 +22,10 @@ inline std::string to_string(const Shape& shape) {
 
 class OpContext;
 
-// Attributes, read once when the kernel is made. Ops that have no `reverse`, say, leave it false.
+// Attributes, read once when the kernel is made. What an operation does not have stays as it is here.
 struct Attributes {
   float clip = 0;
-  int threads = 1;
+  int threads = 1, count = 0;
   bool reverse = false, feed_factors = false, save = true;
 };
 
@@ -138,10 +138,12 @@ class OpContext {
   std::vector<Tensor> tensors_;
 };
 
-// What gru_scan.cc and decoder_scan*.cc provide to ops.cc.
+// What the other files provide to ops.cc.
 void gru_scan(OpContext& context, const Attributes& attributes);
 void gru_scan_grad(OpContext& context, const Attributes& attributes);
 void decoder_scan(OpContext& context, const Attributes& attributes);
 void decoder_scan_grad(OpContext& context, const Attributes& attributes);
+void dropout_mask(OpContext& context, const Attributes& attributes);
+void poisson(OpContext& context, const Attributes& attributes);
 
 }  // namespace lfads

@@ -1,4 +1,4 @@
-// Registers the four operations with TensorFlow when the library is loaded.
+// Registers the operations with TensorFlow when the library is loaded.
 #include <exception>
 #include <new>
 
@@ -10,15 +10,18 @@ namespace {
 void* read_attributes(TF_OpKernelConstruction* construction) {
   TF_Status* status = TF_NewStatus();
   auto* attributes = new Attributes;
+  auto has = [&](const char* name) { return TF_OpKernelConstruction_HasAttr(construction, name, status); };
   auto flag = [&](const char* name, bool* value) {
     TF_Bool read = *value;
-    if (TF_OpKernelConstruction_HasAttr(construction, name, status))
-      TF_OpKernelConstruction_GetAttrBool(construction, name, &read, status);
+    if (has(name)) TF_OpKernelConstruction_GetAttrBool(construction, name, &read, status);
     *value = read;
   };
-  TF_OpKernelConstruction_GetAttrFloat(construction, "clip", &attributes->clip, status);
-  if (TF_GetCode(status) == TF_OK)
-    TF_OpKernelConstruction_GetAttrInt32(construction, "threads", &attributes->threads, status);
+  auto number = [&](const char* name, int* value) {
+    if (has(name)) TF_OpKernelConstruction_GetAttrInt32(construction, name, value, status);
+  };
+  if (has("clip")) TF_OpKernelConstruction_GetAttrFloat(construction, "clip", &attributes->clip, status);
+  number("threads", &attributes->threads);
+  number("count", &attributes->count);
   flag("reverse", &attributes->reverse);
   flag("feed_factors", &attributes->feed_factors);
   flag("save", &attributes->save);
@@ -66,7 +69,7 @@ void add_op() {
 // The one place where the order of inputs and outputs is written.
 const Operation kGruScan{
     "LfadsGruScan",
-    {"x_candidate", "x_gates", "h0", "w_gates", "w_candidate"},
+    {"x", "h0", "x_w_gates", "x_w_candidate", "b_gates", "b_candidate", "w_gates", "w_candidate"},
     {"stack", "gates", "candidate"},
     {"clip: float", "reverse: bool", "save: bool", "threads: int"},
     gru_scan};
@@ -96,11 +99,17 @@ const Operation kDecoderScanGrad{
     {"clip: float", "feed_factors: bool", "threads: int"},
     decoder_scan_grad};
 
+const Operation kDropoutMask{
+    "LfadsDropoutMask", {"key", "counter", "keep"}, {"mask"}, {"count: int", "threads: int"}, dropout_mask};
+const Operation kPoisson{"LfadsPoisson", {"counts", "log_rates"}, {"log_prob", "slope"}, {"threads: int"}, poisson};
+
 const bool registered = [] {
   add_op<kGruScan>();
   add_op<kGruScanGrad>();
   add_op<kDecoderScan>();
   add_op<kDecoderScanGrad>();
+  add_op<kDropoutMask>();
+  add_op<kPoisson>();
   return true;
 }();
 

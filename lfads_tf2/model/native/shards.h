@@ -1,7 +1,8 @@
-// Runs one function over contiguous shares of the batch, one thread a share.
+// Runs one function over contiguous shares of the batch; threads take the next one as they get done.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <thread>
@@ -14,6 +15,9 @@
 namespace lfads {
 
 constexpr int kRowsPerThread = 16;  // below that, a thread's start costs more than it saves
+// A few tiles of a product, so that a share's own memory stays in the cache. A thread that another process holds up
+// leaves the shares that are left to the others.
+constexpr int kRowsPerShare = 24;
 
 // Gradients that fade over hundreds of steps end as denormal numbers, which are slow: flush them to zero, as TensorFlow
 // does in its own threads.
@@ -38,32 +42,34 @@ class FlushDenormals {
 #endif
 };
 
-// run(first row, number of rows) for each share; returns when all are done. The first share runs in this thread. What a
-// share throws is thrown here: out of a thread it would end the process.
+// run(first row, number of rows) for each share, in this thread and others; returns when all are done. What a share
+// throws is thrown here: out of a thread it would end the process.
 template <class Run>
 void run_shards(int rows, int threads, const Run& run) {
   if (rows <= 0) return;
-  int shards = std::max(1, std::min(threads, rows / kRowsPerThread));
-  std::vector<std::exception_ptr> failures(shards);
-  auto share = [&](int i) {
+  const int workers = std::max(1, std::min(threads, rows / kRowsPerThread));
+  const int shares = workers * std::max(1, rows / (workers * kRowsPerShare));  // as many for each
+  std::atomic<int> taken{0};
+  std::vector<std::exception_ptr> failures(workers);
+  auto work = [&](int worker) {
     FlushDenormals guard;
-    int first = (int)((int64_t)rows * i / shards);
     try {
-      run(first, (int)((int64_t)rows * (i + 1) / shards) - first);
+      for (int i = taken++; i < shares; i = taken++) {
+        int first = (int)((int64_t)rows * i / shares);
+        run(first, (int)((int64_t)rows * (i + 1) / shares) - first);
+      }
     } catch (...) {
-      failures[i] = std::current_exception();
+      failures[worker] = std::current_exception();
     }
   };
   std::vector<std::thread> others;
-  others.reserve(shards);
-  int started = 1;
+  others.reserve(workers);
   try {
-    for (; started < shards; ++started) others.emplace_back(share, started);
+    for (int worker = 1; worker < workers; ++worker) others.emplace_back(work, worker);
   } catch (const std::exception&) {
-    // No thread, or no memory for one: this thread does the rest.
+    // No thread, or no memory for one: those that there are do all.
   }
-  share(0);
-  for (int i = started; i < shards; ++i) share(i);
+  work(0);
   for (auto& other : others) other.join();
   for (const auto& failure : failures)
     if (failure) std::rethrow_exception(failure);
