@@ -94,11 +94,16 @@ def trial_columns(value: Any) -> dict[str, np.ndarray]:
     if not isinstance(value, Sequence) or not all(isinstance(trial, Mapping) for trial in value):
         return {}
     shared = set.intersection(*(set(trial) for trial in value))
-    found = {name: column_of([trial[name] for trial in value], len(value)) for name in value[0] if name in shared}
+    return columns_of({name: [trial[name] for trial in value] for name in value[0] if name in shared}, len(value))
+
+
+def columns_of(variables: Mapping[str, Any], trials: int) -> dict[str, np.ndarray]:
+    """Those of the variables that hold one number or one text a trial."""
+    found = {name: _column(values, trials) for name, values in variables.items()}
     return {name: column for name, column in found.items() if column is not None}
 
 
-def column_of(values: Any, trials: int) -> np.ndarray | None:
+def _column(values: Any, trials: int) -> np.ndarray | None:
     """One number or text a trial as a column; None for anything else."""
     if not isinstance(values, list | np.ndarray) or not np.iterable(values) or len(values) != trials:
         return None
