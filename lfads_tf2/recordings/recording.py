@@ -56,7 +56,8 @@ class RecordingData:
     ``start_s`` on. ``trials``: of each trial bins x units counts, when it was cut already. ``observed``: of each unit
     the intervals, n x 2 seconds, in which it was recorded; None: always. ``trial_span``: first and last spike of any
     trial (s, relative to it) where trials lie on a made-up clock (``spike_trials``); None: the clock is the session's.
-    ``left_out``: units that the reader left out, and why.
+    ``trial_unit_s``: what the other columns of such trials count times in. ``left_out``: units that the reader left
+    out, and why.
     """
 
     units: Table
@@ -73,6 +74,7 @@ class RecordingData:
     source_format: str = "python"
     session_start_time: str = ""
     trial_span: tuple[float, float] | None = None
+    trial_unit_s: float = 1.0
     left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:

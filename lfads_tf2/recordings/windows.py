@@ -120,7 +120,7 @@ def aligned(
     dropped = [Dropped("trial", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
     times = np.asarray(table.column(align or "start_time", what), np.float64)
     if recording.trial_span is not None and align not in ("", "start_time"):
-        times = times + table.columns["start_time"]
+        times = table.columns["start_time"] + times * recording.trial_unit_s
     stops = np.asarray(table.columns.get("stop_time", np.full(len(table), np.nan)), np.float64)
 
     def leave_out(which: np.ndarray, why: str) -> None:

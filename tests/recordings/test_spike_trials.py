@@ -43,7 +43,7 @@ def version_5(folder):
     beside = {"go": GO, "target": TARGET}
     scipy.savemat(folder / "cell.mat", {"spikes": cells(), **beside})
     in_ms = np.stack([cell([1000 * row for row in trial]) for trial in TIMES]).T
-    scipy.savemat(folder / "in_struct.mat", {"data": {"raster": in_ms, "go": GO, "target": TARGET}, "x": 1})
+    scipy.savemat(folder / "in_struct.mat", {"data": {"raster": in_ms, "go": 1000 * GO, "target": TARGET}, "x": 1})
     rows = [(cell(trial), go, target) for trial, go, target in zip(TIMES, GO, TARGET, strict=True)]
     scipy.savemat(folder / "structs.mat", {"trials": np.array(rows, [(n, object) for n in ("spikes", *beside)])})
 
