@@ -49,6 +49,10 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
     if options.condition:
         if options.condition not in found.columns:
             _table_of(recording, options).column(options.condition, f"the table {options.table} of {recording.name}")
+            raise RecordingError(
+                f"--condition={options.condition}: windows over the whole recording have none; --where or --table cuts "
+                "them within such intervals"
+            )
         conditions = found.columns[options.condition]
     half = _halves(options, found, conditions, bin_s)
     dropped += [

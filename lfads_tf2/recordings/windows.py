@@ -71,6 +71,8 @@ def chopped(
         of_row.append(np.full(len(firsts), number))
         rest = max(rest, last - first - total * bin_s)
     starts, of_row = np.concatenate(starts), np.concatenate(of_row)
+    order = np.argsort(starts, kind="stable")
+    starts, of_row = starts[order], of_row[order]
     what = "each interval" if table_name else "the recording"
     note = f"the end of {what}, shorter than a bin ({rest * 1000:.3g} ms at most), is left out"
     index, nothing = np.arange(len(starts)), np.full(len(starts), np.nan)
