@@ -221,9 +221,9 @@ class Estimator(Parameters):
         results["output_dist_params"] = crop_channels(results["output_dist_params"], channels, reported)
         if offsets is None:
             return results
-        bins, length = spec.first_bin + spec.num_bins, np.shape(spikes)[0]
+        length = offsets[-1] + max(self.window, spec.first_bin + spec.num_bins)
         return {
-            name: merge_windows(values, offsets + spec.first_bin, max(length, offsets[-1] + bins))
+            name: merge_windows(values, offsets + spec.first_bin, length)
             if values.ndim == 3 else values
             for name, values in results.items()
         }  # fmt: skip

@@ -12,7 +12,7 @@ from lfads_tf2.recordings.pynapple_files import read_pynapple
 from lfads_tf2.recordings.python_objects import continuous, cut_already, is_trials, spikes_by_unit
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
 from lfads_tf2.recordings.spike_trials import (
-    column_of,
+    columns_of,
     is_cell,
     is_trials_of_times,
     spikes_of_trials,
@@ -72,11 +72,10 @@ def _activity(
     key = key or next(iter(content))
     content, name = _around(content, key, path)
     value = _structs(content[name])
+    beside = {other: values for other, values in content.items() if other != name}
     if is_trials_of_times(value):
         number = len(value) if axes != "units,trials" else value.shape[1]
-        beside = {other: column_of(values, number) for other, values in content.items()}
-        columns = {other: column for other, column in beside.items() if column is not None and other != name}
-        return spikes_of_trials(value, axes, columns, path, unit_s)
+        return spikes_of_trials(value, axes, columns_of(beside, number), path, unit_s)
     if is_cell(value) or isinstance(value, dict):
         rows = value if isinstance(value, dict) else dict(enumerate(value))
         return spikes_by_unit(
@@ -85,36 +84,38 @@ def _activity(
     if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype == object:
         value = list(value.ravel())
     if is_trials(value):
-        return cut_already(value, axes or "time,units", bin_ms, path)
+        return cut_already(value, axes or "time,units", bin_ms, path, beside)
     if isinstance(value, list) or np.asarray(value).dtype.kind == "O":
         raise RecordingError(f"{path}: {key} is a cell of neither spike times nor counts of trials; give another --key")
     value = np.asarray(value)
     if value.ndim == 3:
-        return cut_already(value, axes, bin_ms, path)
+        return cut_already(value, axes, bin_ms, path, beside)
     if value.ndim == 1 and value.dtype.kind in "fiu" and not axes:
         raise RecordingError(f"{path}: {key} is one row of {len(value)} numbers; counts of several units are needed")
     return continuous(value, axes, bin_ms, path)
 
 
 def _around(content: dict[str, Any], key: str, path: str) -> tuple[dict[str, Any], str]:
-    """The variables beside the one that is asked for, and its name among them."""
-    within, _, name = key.rpartition(".")
+    """The variables beside the one that is asked for, and its name among them; HDF5's ``/`` is as good as ``.``."""
     if key in content:
         return content, key
-    inner = _structs(content.get(within))
-    if isinstance(inner, dict) and name in inner:
-        return inner, name
-    if isinstance(inner, list) and all(isinstance(trial, dict) and name in trial for trial in inner):
-        others = {other: values for other, values in trial_columns(inner).items() if other != name}
-        return {**others, name: [trial[name] for trial in inner]}, name
+    outer, _, rest = key.strip("/").replace("/", ".").partition(".")
+    inner = _structs(content.get(outer))
+    if isinstance(inner, dict) and rest:
+        return _around(inner, rest, f"{path}: {outer}")
+    if isinstance(inner, list) and all(isinstance(trial, dict) and rest in trial for trial in inner):
+        return trial_columns(inner) | {rest: [trial[rest] for trial in inner]}, rest
     raise RecordingError(f"{path} has no {key!r}; it holds {', '.join(content)}")
 
 
 def _row(value: Any, what: str) -> np.ndarray:
     try:
-        return np.asarray(value, np.float64).ravel()
+        row = np.asarray(value, np.float64)
     except (TypeError, ValueError):
-        raise RecordingError(f"{what}: holds no spike times; name the field with --key STRUCT.FIELD") from None
+        row = np.zeros((2, 2))
+    if sum(size > 1 for size in row.shape) > 1:
+        raise RecordingError(f"{what}: holds no spike times; name the field with --key STRUCT.FIELD")
+    return row.ravel()
 
 
 def _structs(value: Any) -> Any:

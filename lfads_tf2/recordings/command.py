@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from lfads_tf2.recordings import arrays
 from lfads_tf2.recordings.cutting import cut
 from lfads_tf2.recordings.halves import KINDS
-from lfads_tf2.recordings.reading import read
+from lfads_tf2.recordings.reading import kind_of, read
+from lfads_tf2.recordings.recording import RecordingError
 from lfads_tf2.recordings.trials import BEHAVIOR, LENGTHS, UNOBSERVED, CutOptions
 from lfads_tf2.settings.arguments import Arguments, a_path
 
@@ -81,10 +83,24 @@ def main(argv: list[str]) -> int:
     source, output, name = (given.pop(key) for key in ("source", "output", "name"))
     stored, window = given.pop("stored_bin_ms"), given.pop("window")
     reading = {name: given.pop(name) for name in ("key", "axes", "groups", "time_unit", "allow_outside_files")}
-    recording = read(source.expanduser(), bin_ms=stored, behavior=given["behavior"], **reading)
+    reading |= {"bin_ms": stored, "behavior": given["behavior"]}
+    _check_applicable(source, reading)
+    recording = read(source, **reading)
     options = CutOptions(**given | {"behavior": tuple(given["behavior"]), "window": window and tuple(window)})
     found = cut(recording, options)
     path = found.write(output, name)
     print(found.report())
     print(f"wrote {path}; go on with: lfads train {output}")
     return 0
+
+
+def _check_applicable(source: Path, reading: dict[str, object]) -> None:
+    """Raises RecordingError for options of another kind of source: nothing that is given is ignored."""
+    flags = {"bin_ms": "--stored-bin-ms"}
+    kinds = {"groups": "folder", "behavior": "NWB file", "allow_outside_files": "NWB file"}
+    for name, value in reading.items():
+        wanted, kind = kinds.get(name, "file of arrays"), kind_of(source)
+        if value and value != "s" and kind not in (wanted, ""):
+            of = "folder of a spike sorter" if wanted == "folder" else wanted
+            flag = flags.get(name, f"--{name.replace('_', '-')}")
+            raise RecordingError(f"{source} is no {of}, which alone has {flag}; leave it out")

@@ -35,7 +35,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
         RecordingError: an option does not fit the recording, or nothing is left.
     """
     options.check()
-    bin_s, dropped = options.bin_ms / 1000.0, []
+    bin_s, dropped = options.bin_ms / 1000.0, [Dropped("unit", unit, why) for unit, why in recording.left_out]
     wanted = chosen(options.units, recording.units, f"the units of {recording.name}")
     units, gone = select_units(recording, wanted, options.min_rate, options.min_presence, options.max_crosstalk)
     dropped += gone
@@ -49,6 +49,10 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
     if options.condition:
         if options.condition not in found.columns:
             _table_of(recording, options).column(options.condition, f"the table {options.table} of {recording.name}")
+            raise RecordingError(
+                f"--condition={options.condition}: windows over the whole recording have none; --where or --table cuts "
+                "them within such intervals"
+            )
         conditions = found.columns[options.condition]
     half = _halves(options, found, conditions, bin_s)
     dropped += [
@@ -242,7 +246,8 @@ def doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list
             notes.append(f"{len(after)} trials begin after the last spike ({last:.6g} s): {first_of(after)}")
         active = int((np.nansum(counts, axis=(1, 2)) > 0).sum())
         if active < 0.5 * len(counts):
-            notes.append(f"only {active} of {len(counts)} trials have spikes; are spike times relative to their trial?")
+            why = "counted in ms (--time-unit ms)" if found.mode == "chopped" else "relative to their trial"
+            notes.append(f"only {active} of {len(counts)} trials have spikes; are spike times {why}?")
     rate = float(np.nanmean(counts))
     if rate < 0.01:
         notes.append(f"{rate:.2g} spikes a bin and unit on average: wider bins (--bin-ms) would be easier to fit")

@@ -11,7 +11,10 @@ import numpy as np
 
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table
 
-LABELS = ("cluster_info.tsv", "cluster_group.tsv", "cluster_KSLabel.tsv")
+# The .csv are those of older versions, with tabs too.
+LABELS = (
+    "cluster_info.tsv", "cluster_group.tsv", "cluster_groups.csv", "cluster_group.csv", "cluster_KSLabel.tsv",
+)  # fmt: skip
 GROUP_NAMES = ("group", "KSLabel")
 
 
@@ -25,6 +28,9 @@ def read(folder: Path, groups: Sequence[str] = ()) -> RecordingData:
     Raises:
         RecordingError: a file is missing or damaged, or no cluster is left.
     """
+    inside = [path.parent for path in folder.glob("*/spike_times.npy")]
+    if inside and not (folder / "spike_times.npy").exists():
+        raise RecordingError(f"{folder} holds no spike_times.npy; give {' or '.join(map(str, inside))}")
     times, clusters = (_array(folder / name).reshape(-1) for name in ("spike_times.npy", "spike_clusters.npy"))
     if len(times) != len(clusters):
         raise RecordingError(f"{folder}: {len(times)} spike times and {len(clusters)} clusters; they must be as many")
@@ -48,7 +54,14 @@ def read(folder: Path, groups: Sequence[str] = ()) -> RecordingData:
     spikes = [np.sort(times[a:b]) for a, b in zip(first, last, strict=True)]
     names = sorted({column for label in labels.values() for column in label})
     columns = {name: np.array([labels.get(int(unit), {}).get(name, "") for unit in kept]) for name in names}
-    return RecordingData(Table(columns, np.array(kept)), spikes, source_path=str(folder), source_format="phy")
+    gone = [
+        (str(unit), f"labelled {labels.get(int(unit), {}).get('group') or 'nothing'}")
+        for unit in ids
+        if unit not in kept
+    ]
+    return RecordingData(
+        Table(columns, np.array(kept)), spikes, source_path=str(folder), source_format="phy", left_out=gone
+    )
 
 
 def _array(path: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table, counts_by_time, unit_table
-from lfads_tf2.recordings.spike_trials import is_cell, is_trials_of_times, spikes_of_trials, trial_columns
+from lfads_tf2.recordings.spike_trials import columns_of, is_cell, is_trials_of_times, spikes_of_trials, trial_columns
 
 KNOWN = (
     "a dict of spike times by unit, a pynapple TsGroup or TsdFrame of counts, neo SpikeTrains, a SpikeInterface "
@@ -130,8 +130,13 @@ def continuous(array: Any, axes: str, bin_ms: float | None, name: str, ids: list
     )
 
 
-def cut_already(value: Any, axes: str, bin_ms: float | None, name: str) -> RecordingData:
-    """Counts of trials: an array trials x time x units in any order, or a list of arrays time x units."""
+def cut_already(
+    value: Any, axes: str, bin_ms: float | None, name: str, beside: Mapping[str, Any] | None = None
+) -> RecordingData:
+    """Counts of trials: an array trials x time x units in any order, or a list of arrays time x units.
+
+    ``beside``: what may be columns of the trials: one number or text in each.
+    """
     if isinstance(value, np.ndarray) and value.dtype != object:
         trials = list(counts_by_time(value, axes, ("trials", "time", "units"), name))
     else:
@@ -142,7 +147,7 @@ def cut_already(value: Any, axes: str, bin_ms: float | None, name: str) -> Recor
     widths = {trial.shape[1] for trial in trials}
     if len(widths) > 1:
         raise RecordingError(f"{name}: trials have {sorted(widths)} units; all need the same (are the axes {axes}?)")
-    table = Table(trial_columns(value), np.arange(len(trials)))
+    table = Table(trial_columns(value) | columns_of(beside or {}, len(trials)), np.arange(len(trials)))
     return RecordingData(
         unit_table(widths.pop()), trials=trials, bin_s=_seconds(bin_ms, name), tables={"trials": table},
         source_path=name,

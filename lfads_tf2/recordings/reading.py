@@ -29,19 +29,7 @@ def read(
     """
     if not path.exists():
         raise RecordingError(f"there is no file or folder {path}; check the path")
-    kind = (
-        "folder" if path.is_dir()
-        else "NWB file" if path.suffix.lower() == ".nwb"
-        else "file of arrays" if path.suffix.lower() in (".npz", ".npy", ".mat") or h5py.is_hdf5(path)
-        else ""
-    )  # fmt: skip
-    of_arrays = {"--key": key, "--axes": axes, "--stored-bin-ms": bin_ms, "--time-unit": time_unit != "s"}
-    of_nwb = {"--behavior": behavior, "--allow-outside-files": allow_outside_files}
-    for wanted, options in (("file of arrays", of_arrays), ("folder", {"--groups": groups}), ("NWB file", of_nwb)):
-        for flag, given in options.items():
-            if given and kind not in (wanted, ""):  # nothing that is given is ignored
-                of = "a sorter's folder" if wanted == "folder" else wanted
-                raise RecordingError(f"{path} is no {of}, which alone has {flag}; leave it out")
+    kind = kind_of(path)
     if kind == "folder":
         recording = phy.read(path, groups)
     elif kind == "NWB file":
@@ -53,3 +41,13 @@ def read(
             f"{path} is of no known kind; give an NWB file, .npz, .npy, .mat, HDF5, or the folder of a spike sorter"
         )
     return dataclasses.replace(recording, source_path=str(path.resolve()), source_sha256=sha256(path))
+
+
+def kind_of(path: Path) -> str:
+    """``folder``, ``NWB file`` or ``file of arrays``, or nothing where it is none of these."""
+    if path.is_dir():
+        return "folder"
+    if path.suffix.lower() == ".nwb":
+        return "NWB file"
+    of_arrays = path.suffix.lower() in (".npz", ".npy", ".mat") or (path.exists() and h5py.is_hdf5(path))
+    return "file of arrays" if of_arrays else ""

@@ -56,6 +56,8 @@ class RecordingData:
     ``start_s`` on. ``trials``: of each trial bins x units counts, when it was cut already. ``observed``: of each unit
     the intervals, n x 2 seconds, in which it was recorded; None: always. ``trial_span``: first and last spike of any
     trial (s, relative to it) where trials lie on a made-up clock (``spike_trials``); None: the clock is the session's.
+    ``trial_unit_s``: what the other columns of such trials count times in. ``left_out``: units that the reader left
+    out, and why.
     """
 
     units: Table
@@ -72,11 +74,13 @@ class RecordingData:
     source_format: str = "python"
     session_start_time: str = ""
     trial_span: tuple[float, float] | None = None
+    trial_unit_s: float = 1.0
+    left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         ids, times = np.unique(self.units.ids, return_counts=True)
         if (times > 1).any():
-            raise RecordingError(f"{self.name}: unit {ids[times > 1][0]!r} is there twice; give each unit its own id")
+            raise RecordingError(f"{self.name}: unit {ids[times > 1][0]} is there twice; give each unit its own id")
         if not len(self.units):
             raise RecordingError(f"{self.name} has no units; LFADS needs at least one with spikes")
         if self.spike_times is not None:
@@ -96,9 +100,7 @@ class RecordingData:
             else ""
         )  # fmt: skip
         if problem:
-            raise RecordingError(
-                f"{self.name}: unit {unit!r} has {problem} (seconds on the session's clock are needed)"
-            )
+            raise RecordingError(f"{self.name}: unit {unit} has {problem} (seconds on the session's clock are needed)")
         return times
 
     @property

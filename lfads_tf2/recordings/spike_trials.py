@@ -84,8 +84,8 @@ def spikes_of_trials(value: Any, axes: str, columns: Mapping[str, Any], name: st
         np.concatenate([zero + row for zero, row in zip(zeros, rows, strict=True)]) for rows in zip(*times, strict=True)
     ]
     return RecordingData(
-        unit_table(min(units)), trains, tables={"trials": _table(zeros, columns)}, source_path=name,
-        trial_span=(low, high),
+        unit_table(min(units)), trains, tables={"trials": _table(zeros, columns, unit_s)}, source_path=name,
+        trial_span=(low, high), trial_unit_s=unit_s,
     )  # fmt: skip
 
 
@@ -94,11 +94,16 @@ def trial_columns(value: Any) -> dict[str, np.ndarray]:
     if not isinstance(value, Sequence) or not all(isinstance(trial, Mapping) for trial in value):
         return {}
     shared = set.intersection(*(set(trial) for trial in value))
-    found = {name: column_of([trial[name] for trial in value], len(value)) for name in value[0] if name in shared}
+    return columns_of({name: [trial[name] for trial in value] for name in value[0] if name in shared}, len(value))
+
+
+def columns_of(variables: Mapping[str, Any], trials: int) -> dict[str, np.ndarray]:
+    """Those of the variables that hold one number or one text a trial."""
+    found = {name: _column(values, trials) for name, values in variables.items()}
     return {name: column for name, column in found.items() if column is not None}
 
 
-def column_of(values: Any, trials: int) -> np.ndarray | None:
+def _column(values: Any, trials: int) -> np.ndarray | None:
     """One number or text a trial as a column; None for anything else."""
     if not isinstance(values, list | np.ndarray) or not np.iterable(values) or len(values) != trials:
         return None
@@ -110,14 +115,14 @@ def column_of(values: Any, trials: int) -> np.ndarray | None:
     return column if column.dtype.kind in "biufU" else None
 
 
-def _table(zeros: np.ndarray, columns: dict[str, np.ndarray]) -> Table:
-    """The trials' table: all times in it but ``start_time`` and ``stop_time`` stay relative to the trial."""
+def _table(zeros: np.ndarray, columns: dict[str, np.ndarray], unit_s: float) -> Table:
+    """The trials' table: all times in it but ``start_time`` and ``stop_time`` stay as they are."""
     stop = columns.get("duration")
     if "stop_time" in columns:
         stop = columns["stop_time"] - columns.get("start_time", 0.0)
     own = {name: values for name, values in columns.items() if name not in ("start_time", "stop_time")}
     own["start_time"] = zeros
-    return Table(own | ({} if stop is None else {"stop_time": zeros + stop}), np.arange(len(zeros)))
+    return Table(own | ({} if stop is None else {"stop_time": zeros + stop * unit_s}), np.arange(len(zeros)))
 
 
 def _is_row(value: Any) -> bool:

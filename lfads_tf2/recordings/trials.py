@@ -75,7 +75,7 @@ class CutOptions:
             (self.window is not None and not self.window[0] < self.window[1], "--window must rise, such as -250 450"),
             (
                 self.chop is not None and (self.align or self.window),
-                "--chop is for whole recordings: leave --align out",
+                "--chop is for whole recordings: leave --align and --window out",
             ),
             (not 0 <= self.max_crosstalk <= 1, f"--max-crosstalk must be from 0 to 1, got {self.max_crosstalk}"),
         ]

@@ -71,6 +71,8 @@ def chopped(
         of_row.append(np.full(len(firsts), number))
         rest = max(rest, last - first - total * bin_s)
     starts, of_row = np.concatenate(starts), np.concatenate(of_row)
+    order = np.argsort(starts, kind="stable")
+    starts, of_row = starts[order], of_row[order]
     what = "each interval" if table_name else "the recording"
     note = f"the end of {what}, shorter than a bin ({rest * 1000:.3g} ms at most), is left out"
     index, nothing = np.arange(len(starts)), np.full(len(starts), np.nan)
@@ -120,7 +122,7 @@ def aligned(
     dropped = [Dropped("trial", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
     times = np.asarray(table.column(align or "start_time", what), np.float64)
     if recording.trial_span is not None and align not in ("", "start_time"):
-        times = times + table.columns["start_time"]
+        times = table.columns["start_time"] + times * recording.trial_unit_s
     stops = np.asarray(table.columns.get("stop_time", np.full(len(table), np.nan)), np.float64)
 
     def leave_out(which: np.ndarray, why: str) -> None:

@@ -239,10 +239,11 @@ class SessionArrays:
             ResultsError: the session's clock is not known.
         """
         if self.start_s is None or not self.bin_ms:
-            raise ResultsError(
-                f"{self.name}: where its trials lie on the session's clock is not known; import the recording with "
-                "`lfads import`, which notes it in the session's file"
-            )
+            mend = (
+                "import the recording with `lfads import`, which notes it in the session's file" if self.link is None
+                else "the recording did not say; export by trial, with --to npz or csv"
+            )  # fmt: skip
+            raise ResultsError(f"{self.name}: where its trials lie on the session's clock is not known; {mend}")
         there = np.flatnonzero(self.inferred)
         if not len(there):
             raise ResultsError(f"{self.name}: inference left all trials out")

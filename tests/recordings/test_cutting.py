@@ -258,3 +258,6 @@ def test_windows_within_intervals(tmp_path):
     assert set(both.conditions[both.windows.start_s < 20.0]) == {"sleep, rem"}
     with pytest.raises(RecordingError, match=r"no interval is left \(3 not start_time > 99\)"):
         recording.cut(where="start_time > 99", **options)
+    with pytest.raises(RecordingError, match="--condition=target: windows over the whole recording have none"):
+        recording.cut(chop=1000.0, condition="target")
+    assert set(recording.cut(chop=500.0, condition="target", where="target > 0").conditions) == {1, 2}

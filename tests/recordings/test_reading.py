@@ -266,16 +266,44 @@ def test_files_of_pynapple(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "option"),
     [
-        ("a.nwb", {"key": "x"}), ("a.nwb", {"axes": "time,units"}), ("a.nwb", {"bin_ms": 1.0}),
-        ("a.nwb", {"time_unit": "ms"}), ("a.nwb", {"groups": ["good"]}), ("a.npz", {"groups": ["good"]}),
-        ("a.npz", {"behavior": ["hand"]}), ("sorted", {"key": "x"}), ("sorted", {"allow_outside_files": True}),
+        ("a.nwb", "--key=x"), ("a.nwb", "--axes=time,units"), ("a.nwb", "--stored-bin-ms=1"),
+        ("a.nwb", "--time-unit=ms"), ("a.nwb", "--groups=good"), ("a.npz", "--groups=good"),
+        ("a.npz", "--behavior=hand"), ("sorted", "--key=x"), ("sorted", "--allow-outside-files"),
     ],
 )  # fmt: skip
-def test_options_of_another_kind_of_file_are_refused(tmp_path, name, options):
+def test_options_of_another_kind_of_file_are_refused(tmp_path, name, option):
     nwb_file(tmp_path / "a.nwb")
     np.savez(tmp_path / "a.npz", counts=COUNTS)
     phy_folder(tmp_path / "sorted")
-    with pytest.raises(RecordingError, match=rf"{name} is no .*, which alone has --.*; leave it out"):
-        Recording.read(tmp_path / name, **options)
+    said = rf"{name} is no .*, which alone has {option.partition('=')[0]}; leave it out"
+    with pytest.raises(RecordingError, match=said):
+        command.main([str(tmp_path / name), "-o", str(tmp_path / "data"), "--chop", "1000", option])
+
+
+def test_what_labels_of_a_sorter_leave_out(tmp_path, capsys):
+    """Is counted, in the report and in the file; a folder around the sorter's own is answered with that one."""
+    folder = phy_folder(tmp_path / "sorter_output")
+    words = ["--chop", "1000", "-o", str(tmp_path / "data")]
+    assert command.main([str(folder), *words, "--groups", "good"]) == 0
+    report = capsys.readouterr().out
+    assert "left out: 1 unit (labelled noise): 9" in report and "left out: 1 unit (labelled mua): 11" in report
+    with h5py.File(tmp_path / "data" / "sorter_output.h5") as file:
+        assert file["recording/dropped_id"].asstr()[()].tolist() == ["9", "11"]
+    with pytest.raises(RecordingError, match=r"holds no spike_times\.npy; give .*sorter_output$"):
+        Recording.read(tmp_path)
+    (folder / "cluster_group.tsv").rename(folder / "cluster_groups.csv")
+    assert Recording.read(folder, groups=["mua"]).units.ids.tolist() == [11]
+
+
+def test_columns_beside_counts_and_arrays_in_groups(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["session/spikes"], file["session/target"], file["session/of_units"] = TRIALS, np.arange(20) % 4, np.ones(6)
+    recording = Recording.read(tmp_path / "a.h5", key="session/spikes", axes="trials,time,units", bin_ms=1.0)
+    assert recording.tables["trials"].columns.keys() == {"target"}
+    np.testing.assert_array_equal(recording.cut(bin_ms=10.0, condition="target").conditions, np.arange(20) % 4)
+    with pytest.raises(RecordingError, match="session has no 'x'; it holds of_units, spikes, target"):
+        Recording.read(tmp_path / "a.h5", key="session/x")
+    with pytest.raises(RecordingError, match="session, spikes: holds no spike times; name the field with --key"):
+        Recording.read(tmp_path / "a.h5")
