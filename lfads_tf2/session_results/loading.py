@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from lfads_tf2.session_results.recording_link import read_link
 from lfads_tf2.session_results.results import SessionResults
 from lfads_tf2.session_results.trial_order import HALVES, TrialOrder
 from lfads_tf2.settings import run_folder
+
+log = logging.getLogger("lfads_tf2")
 
 
 class UnknownSession(ResultsError, KeyError):
@@ -133,6 +136,8 @@ def load_session(
                 f"{files[half]} has {length} trials and {data_file or 'the recording'} has {known} in its {half} half; "
                 "give the data that these results came from"
             )
+    for half in sorted(facts.get("lengths", {}).keys() - files.keys()):
+        log.warning("%s: the results of the %s trials of %s are missing; their values are NaN.", output, half, name)
     order = TrialOrder.of(positions)
     places = (link and link.bin_ms, attributes.get("bin_width_ms"), facts.get("bin_ms"), bin_ms)
     conditions = facts.get("conditions")
