@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from torture import damage, disturbances, folders
 from torture.server import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by means of Linux")
 
 
 @pytest.fixture(scope="module")
