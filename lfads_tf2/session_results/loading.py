@@ -25,6 +25,8 @@ log = logging.getLogger("lfads_tf2")
 # The commands that infer again.
 COMMANDS = {"posterior_sample_and_average": "infer", "posterior_push_mean": "push-mean"}
 
+log = logging.getLogger("lfads_tf2")
+
 
 class UnknownSession(ResultsError, KeyError):
     """A session that a run has no results of."""
@@ -160,6 +162,8 @@ def load_session(
                 f"{files[half]} has {length} trials and {data_file or 'the recording'} has {known} in its {half} half; "
                 "give the data that these results came from"
             )
+    for half in sorted(facts.get("lengths", {}).keys() - files.keys()):
+        log.warning("%s: the results of the %s trials of %s are missing; their values are NaN.", output, half, name)
     order = TrialOrder.of(positions)
     places = (link and link.bin_ms, attributes.get("bin_width_ms"), facts.get("bin_ms"), bin_ms)
     conditions = facts.get("conditions")

@@ -87,6 +87,15 @@ def test_trials_that_inference_left_out(tmp_path):
     assert len(one.on_clock().stretches) == 4
 
 
+def test_a_half_that_is_gone_is_said(run, caplog):
+    lfads_tf2.load_results(run)
+    assert not caplog.text
+    next(run.glob("model_runs_*_train_*")).unlink()
+    one = lfads_tf2.load_results(run)["monday"]
+    np.testing.assert_array_equal(np.isfinite(one.rates).all(axis=(1, 2)), VALID)
+    assert "the results of the train trials of monday.h5 are missing; their values are NaN" in caplog.text
+
+
 def test_first_segment_for_the_initial_condition(tmp_path):
     """Rates begin later than the data."""
     session = write_session(tmp_path / "data", STARTS, VALID)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -52,13 +53,15 @@ class Server:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.path, self.count = folder, folder / "server", 0
+        self.folder, self.count = folder, 0
+        # A name of Linux's own, and not a path, which may be too long for one.
+        self.name = f"lfads-torture-{os.getpid()}-{secrets.token_hex(4)}"
         environment = os.environ | {
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3", ADDRESS: str(self.path),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3", ADDRESS: self.name,
             "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1",
         }  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, __file__, str(self.path)], env=environment, stdout=subprocess.PIPE,
+            [sys.executable, __file__, self.name], env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         if self.process.stdout.readline() != b"ready\n":
@@ -68,7 +71,7 @@ class Server:
         """Starts a command; ``how``: ``kill`` (signal, seconds), ``largest_file`` (bytes), ``environment``."""
         self.count += 1
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(str(self.path))
+        connection.connect(f"\0{self.name}")
         log = self.folder / f"said{self.count}"
         log.touch()
         request = {"words": list(map(str, words)), "cwd": str(cwd or self.folder), "log": str(log)} | how
@@ -171,7 +174,7 @@ def _serve(connection: socket.socket) -> None:
         connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def main(path: str) -> None:
+def main(name: str) -> None:
     """Serves until it is ended."""
     import h5py  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
@@ -188,7 +191,7 @@ def main(path: str) -> None:
     for command in command_line.COMMANDS:
         command_line.COMMANDS[command].load(command)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(f"\0{name}")
     listener.listen(16)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)

@@ -8,7 +8,7 @@ import socket
 import sys
 
 with socket.socket(socket.AF_UNIX) as connection:
-    connection.connect(os.environ["LFADS_TORTURE_SERVER"])
+    connection.connect("\0" + os.environ["LFADS_TORTURE_SERVER"])
     log = os.readlink("/proc/self/fd/1")
     request = {"words": sys.argv[1:], "cwd": os.getcwd(), "log": log if os.path.isfile(log) else os.devnull}
     connection.sendall(json.dumps(request).encode() + b"\n")
