@@ -56,7 +56,7 @@ class BatchedExecutor:
         while tasks:
             together = list(tasks)
             tasks.clear()
-            if together[0].first_epoch >= self.search.options.max_epochs:
+            if self.search.is_polish(together[0].first_epoch):
                 yield from map(self.slot.train, together)
             else:
                 yield from self._generation(together)

@@ -197,6 +197,10 @@ class Search:
         """A worker's searched values, as values of hyperparameters."""
         return {one.target: coerced(one.target, one.applied(values[one.name])) for one in self.searched}
 
+    def is_polish(self, epoch: int) -> bool:
+        """Whether this is one of the epochs after the search, which its best model trains alone."""
+        return self.options.polish_epochs > 0 and epoch >= self.options.max_epochs
+
     def rate_left(self, epoch: int) -> float:
         """The learning rate of an epoch, as a share of the worker's own.
 
@@ -204,7 +208,7 @@ class Search:
         once more in the epochs after these, which the best model trains alone.
         """
         falls, options = self.hyperparameters.learning_rate_schedule == "cosine", self.options
-        if epoch >= options.max_epochs:
+        if self.is_polish(epoch):
             top = LAST_RATE if falls else 1.0
             return top * half_cosine(epoch - options.max_epochs, options.polish_epochs)
         return half_cosine(epoch, options.max_epochs) if falls else 1.0
