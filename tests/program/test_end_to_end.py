@@ -170,7 +170,7 @@ def test_only_the_first_trials(limit, folder):
 
 def test_a_session_too_large_for_memory_gives_the_same_and_is_not_drawn(folder, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "lfads_tf2")
-    argv, found = ("--kind=posterior_push_mean", f"--data_dir={folder}", "--device=cpu:0"), []
+    argv, found = ("--kind=posterior_push_mean", f"--data_dir={folder}", "--device=cpu:0", "--report"), []
     paths = [folder / "lfads_output" / f"model_runs_one.h5_{half}_posterior_push_mean" for half in ("train", "valid")]
     for resident in (storage.RESIDENT_BYTES, 1000):
         monkeypatch.setattr(storage, "RESIDENT_BYTES", resident)
