@@ -2,7 +2,7 @@
 
 Small models leave most of an accelerator idle. Here every product of a step is one batched product over all members
 (``tf.vectorized_map``). The compiled CPU kernels take one model at a time: with them members run side by side instead,
-each on a core of its own through the whole epoch, in its own iteration of ``tf.map_fn``. Both give each member the
+each on cores of its own through the whole epoch, in its own iteration of ``tf.map_fn``. Both give each member the
 numbers that it has alone. XLA does not take vectorised loops over time, and is not used.
 """
 
@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from lfads_tf2.autolfads.slot import Slot
-from lfads_tf2.model.kernels import each_on_one_core, usable_cores
+from lfads_tf2.model.kernels import side_by_side, threads_of_one_operation
 from lfads_tf2.objective import Costs
 from lfads_tf2.tracing import traced
 from lfads_tf2.training.optimizer import adam_update, clip_gradients
@@ -94,12 +94,14 @@ class PopulationEpochs(tf.Module):
 
     def _each(self, run: Callable, members, dtypes):
         """``run(members, how, leading axes)``, of all at once or of each; ``how`` is called as ``_over_members`` is."""
+        number = tf.nest.flatten(members)[0].shape[0]
         if self.together:
-            return run(members, self._over_members, (tf.nest.flatten(members)[0].shape[0],))
-        with each_on_one_core():
+            return run(members, self._over_members, (number,))
+        at_once = min(number, threads_of_one_operation())
+        with side_by_side(at_once):
             return tf.map_fn(
                 lambda member: run(member, lambda prepare, compute, one: compute(one, *prepare(one)), ()), members,
-                fn_output_signature=dtypes, parallel_iterations=usable_cores(),
+                fn_output_signature=dtypes, parallel_iterations=at_once,
             )  # fmt: skip
 
     def _learn(self, member: Members, goes_on, batch, draws, masks) -> Learned:

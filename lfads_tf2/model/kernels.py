@@ -84,7 +84,7 @@ def _call(operation, inputs: dict, **attributes) -> dict:
     """Outputs by name; of `inputs`, the operation gets those that it knows."""
     known = inspect.signature(operation).parameters
     inputs = {name: value for name, value in inputs.items() if name in known}
-    return operation(**inputs, **attributes, threads=_threads())._asdict()
+    return operation(**inputs, **attributes, threads=threads_of_one_operation())._asdict()
 
 
 def usable_cores() -> int:
@@ -92,22 +92,20 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_each_on_one_core = contextvars.ContextVar("each_on_one_core", default=False)
+_models_at_once = contextvars.ContextVar("models_at_once", default=1)
 
 
 @contextlib.contextmanager
-def each_on_one_core():
-    """Operations that are made within take one thread each, for models that run side by side."""
-    before = _each_on_one_core.set(True)
+def side_by_side(models: int):
+    """Operations that are made within share the threads with those of so many models that run at the same time."""
+    before = _models_at_once.set(models)
     try:
         yield
     finally:
-        _each_on_one_core.reset(before)
+        _models_at_once.reset(before)
 
 
-def _threads() -> int:
-    """As many threads as TensorFlow was told to use in one operation, or as there are usable cores."""
-    if _each_on_one_core.get():
-        return 1
+def threads_of_one_operation() -> int:
+    """As many as TensorFlow was told to use in one operation, or as there are usable cores."""
     configured = tf.config.threading.get_intra_op_parallelism_threads()
-    return configured if configured > 0 else usable_cores()
+    return max(1, (configured if configured > 0 else usable_cores()) // _models_at_once.get())

@@ -251,6 +251,15 @@ def _columns(path: Path, read: Callable) -> dict[str, np.ndarray] | None:
     return read(path) if path.exists() else None
 
 
+def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
+    """Whether a session's results are small enough to be drawn; says so of those that are not."""
+    halves = (results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, h) for h in ("train", "valid"))
+    size = sum(path.stat().st_size for path in halves if path.exists())
+    if size > storage.RESIDENT_BYTES:
+        log.info("%s: its results, %.1f GB, are too large to be drawn.", session.name, size / 1e9)
+    return size <= storage.RESIDENT_BYTES
+
+
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict) -> None:
     log_columns = _columns(folder / f"{hp.csv_log}.csv", fit_log.read)
     lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
@@ -261,7 +270,9 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts
         ]
     try:
         chosen = checkpoints.step_of(lowest) if lowest else None
-        shown = [] if hp.kind == "train" else [session.name for session in sessions[:MOST_SESSIONS]]
+        shown = (
+            [] if hp.kind == "train" else [s.name for s in sessions[:MOST_SESSIONS] if _fit_in_memory(folder, hp, s)]
+        )
         loaded = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
         found = {name: results_of.by_half() for name, results_of in loaded.items()}
         written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce], verdicts)

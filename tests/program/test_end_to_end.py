@@ -13,6 +13,8 @@ import pytest
 from small_runs import SMALL, program, write_spikes
 
 import run_lfads
+from lfads_tf2.data import storage
+from lfads_tf2.metrics import held_out
 from lfads_tf2.program import results
 from lfads_tf2.training.fit_log import read
 
@@ -164,6 +166,26 @@ def test_only_the_first_trials(limit, folder):
     for half, trials in (("train", TRAIN), ("valid", VALID)):
         path = folder / "lfads_output" / f"model_runs_one.h5_{half}_posterior_push_mean"
         assert len(results.read_runs(path)[0]["factors"]) == min(limit, trials)
+
+
+def test_a_session_too_large_for_memory_gives_the_same_and_is_not_drawn(folder, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "lfads_tf2")
+    argv, found = ("--kind=posterior_push_mean", f"--data_dir={folder}", "--device=cpu:0", "--report"), []
+    paths = [folder / "lfads_output" / f"model_runs_one.h5_{half}_posterior_push_mean" for half in ("train", "valid")]
+    for resident in (storage.RESIDENT_BYTES, 1000):
+        monkeypatch.setattr(storage, "RESIDENT_BYTES", resident)
+        monkeypatch.setattr(held_out, "BLOCK_ENTRIES", resident)  # of the scores
+        assert run(*argv) == 0
+        found.append([results.read_runs(path) for path in paths])
+    for (arrays, attributes), (others, described) in zip(*found, strict=True):
+        assert arrays.keys() == others.keys() and all(np.array_equal(arrays[key], others[key]) for key in arrays)
+        assert attributes.keys() == described.keys()
+        for name, value in attributes.items():
+            if isinstance(value, str):
+                assert described[name] == value
+            else:
+                np.testing.assert_allclose(described[name], value, rtol=1e-12, err_msg=name)
+    assert "one.h5: its results, 0.0 GB, are too large to be drawn" in caplog.text
 
 
 def test_which_checkpoint_inference_uses_is_said(folder, caplog):
