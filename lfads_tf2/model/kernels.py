@@ -63,7 +63,7 @@ class Kernels:
         random = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
         # The operations know floats alone; these are only carried.
         inputs = {name: tf.bitcast(getattr(random, name), tf.float32) for name in ("key", "counter")}
-        mask = self.operations.lfads_dropout_mask(**inputs, keep=keep, count=count, threads=_threads())
+        mask = self.operations.lfads_dropout_mask(**inputs, keep=keep, count=count, threads=threads_of_one_operation())
         mask.set_shape([count])
         return mask
 
