@@ -111,10 +111,7 @@ def test_results_older_than_the_model(tmp_path, run, caplog):
         (run / f"{name}.index").write_bytes(b"")
         (run / state).write_text(f'model_checkpoint_path: "{name}"\n')
 
-    for half in ("train", "valid"):
-        with h5py.File(run / f"model_runs_monday.h5_{half}_{KIND}", "a") as file:
-            file.attrs["checkpoint_step"] = 120
-    lfads_tf2.load_results(run)
+    write_results(run, run.parent / "monday.h5", checkpoint_step=120)
     checkpoint("lfads_vae_lve.ckpt-120", "checkpoint_lve")
     checkpoint("lfads_vae.ckpt-240", "checkpoint")
     lfads_tf2.load_results(run)
