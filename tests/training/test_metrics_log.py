@@ -131,4 +131,6 @@ def test_tensorboard_and_searches_have_the_same_names(tmp_path):
     (board,) = (tmp_path / "run" / "lfads_log").iterdir()
     tags = {value.tag for event in train.summary_iterator(str(board)) for value in event.summary.value}
     assert tags - {"ar1_tau/0", "ar1_noise_variance/0"} == set(columns) - {"epoch", "step"}
-    assert set(scalars.SEARCH) <= set(columns) and set(METRICS) <= set(scalars.SEARCH.values())
+    # Held-out spikes have one name in both; "auto" stands for another one.
+    assert {*scalars.SEARCH, scalars.HELD_OUT} <= set(columns)
+    assert set(METRICS) <= {*scalars.SEARCH.values(), scalars.HELD_OUT, "auto"}
