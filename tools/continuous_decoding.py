@@ -25,6 +25,7 @@ import numpy as np
 
 from lfads_tf2 import Recording, load_results
 from lfads_tf2.metrics.baselines import WIDTHS
+from lfads_tf2.metrics.rates import channel_r2
 from lfads_tf2.metrics.ridge import ridge_cv
 from lfads_tf2.program.command_line import main as lfads
 from lfads_tf2.recordings.binning import counts_of_times, window_series
@@ -85,9 +86,8 @@ def decoded(predictors: np.ndarray, behavior: np.ndarray, train: np.ndarray, tes
     """R² of each dimension on the test bins, and the least cross-validated loss on the training bins."""
     ridge = ridge_cv(behavior[train], predictors[train])
     mean_x, mean_y = predictors[train].mean(axis=0), behavior[train].mean(axis=0)
-    residual = behavior[test] - ((predictors[test] - mean_x) @ ridge.weights + mean_y)
-    spread = behavior[test] - behavior[test].mean(axis=0)
-    return (1 - (residual**2).sum(axis=0) / (spread**2).sum(axis=0)).round(4).tolist(), float(ridge.losses.min())
+    predicted = (predictors[test] - mean_x) @ ridge.weights + mean_y
+    return channel_r2(predicted[None], behavior[test][None]).round(4).tolist(), float(ridge.losses.min())
 
 
 def compared(nwb: Path, data: Path, behavior: str) -> dict[str, object]:

@@ -82,14 +82,17 @@ def _settle(config: SearchConfig) -> Callable[[list[Session]], HyperParameters]:
     """For the check of the data: settings of which a budget changes no more than how long they train."""
 
     def settle(sessions: list[Session]) -> HyperParameters:
-        if not sessions:
-            return _reading(config)
-        facts = facts_of(sessions)
-        epochs = planning.own_epochs(facts, config)
-        whole, _ = planning.planned(config, facts, planning.sizes(epochs, planning.TIMES * epochs))
-        return _search(whole, sessions).hyperparameters
+        return _usual(config, sessions).hyperparameters if sessions else _reading(config)
 
     return settle
+
+
+def _usual(config: SearchConfig, sessions: list[Session]) -> Search:
+    """The search without a budget."""
+    facts = facts_of(sessions)
+    epochs = planning.own_epochs(facts, config)
+    whole, _ = planning.planned(config, facts, planning.sizes(epochs, planning.TIMES * epochs))
+    return _search(whole, sessions)
 
 
 def _planned(
@@ -103,8 +106,7 @@ def _planned(
     if size is None and budget.seconds is None:
         size = planning.sizes(epochs, budget.epochs or planning.TIMES * epochs)
     elif size is None:
-        usual, _ = planning.planned(config, facts, planning.sizes(epochs, planning.TIMES * epochs))
-        usual = _search(usual, sessions)
+        usual = _usual(config, sessions)
         speed = measured(usual, lambda: _executor(mode, usual, sessions, address)[0])
         size, expected = planning.affordable(epochs, budget.seconds - (time.monotonic() - started), speed)
     whole, choices = planning.planned(config, facts, size)

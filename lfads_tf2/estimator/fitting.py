@@ -26,10 +26,9 @@ from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.model_building import model_spec, new_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results.merging import merge_windows
-from lfads_tf2.settings import auto, plugins, run_folder
+from lfads_tf2.settings import auto, checkpoint_files, plugins, run_folder
 from lfads_tf2.settings.combination import refuse_other_architecture
 from lfads_tf2.settings.run_folder import RunRecord
-from lfads_tf2.training import checkpoints
 from lfads_tf2.training.trainer import Trainer
 from lfads_tf2.types import ModelSpec, Session, Trials
 
@@ -190,7 +189,7 @@ class Estimator(Parameters):
             )  # fmt: skip
             RunRecord.of(spec, data).write(folder, trainer.step)
             trainer.train()
-            step = model_io.load_checkpoint(model, checkpoints.for_inference(folder, "")).step
+            step = model_io.load_checkpoint(model, checkpoint_files.for_inference(folder, "")).step
             saved_models.save(folder, model, step, self._facts())
         return self._with(model, step)
 

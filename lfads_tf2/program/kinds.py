@@ -31,8 +31,9 @@ from lfads_tf2.program.assessment import against_masked_spikes, against_truth, i
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results import load_session
+from lfads_tf2.settings.checkpoint_files import LOWEST_VALIDATION, newest, step_of
 from lfads_tf2.settings.run_folder import RunRecord
-from lfads_tf2.training import checkpoints, fit_log, replicas
+from lfads_tf2.training import fit_log, replicas
 from lfads_tf2.training.metrics_log import read_metrics
 from lfads_tf2.training.status_line import CountLine
 from lfads_tf2.training.trainer import Trainer, TrainingFailed
@@ -262,14 +263,14 @@ def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict) -> None:
     log_columns = _columns(folder / f"{hp.csv_log}.csv", fit_log.read)
-    lowest = checkpoints.newest(folder, checkpoints.LOWEST_VALIDATION)
+    lowest = newest(folder, LOWEST_VALIDATION)
     if hp.ic_enc_seq_len:
         sessions = [
             s._replace(**{n: t and t.from_bin(hp.ic_enc_seq_len) for n, t in (("train", s.train), ("valid", s.valid))})
             for s in sessions
         ]
     try:
-        chosen = checkpoints.step_of(lowest) if lowest else None
+        chosen = step_of(lowest) if lowest else None
         shown = (
             [] if hp.kind == "train" else [s.name for s in sessions[:MOST_SESSIONS] if _fit_in_memory(folder, hp, s)]
         )

@@ -17,9 +17,8 @@ from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model.affine import align
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.program import model_files
-from lfads_tf2.settings import plugins
+from lfads_tf2.settings import checkpoint_files, plugins
 from lfads_tf2.settings.run_folder import RunRecord
-from lfads_tf2.training import checkpoints
 from lfads_tf2.types import ModelSpec, Session, SessionShape
 
 log = logging.getLogger("lfads_tf2")
@@ -151,7 +150,7 @@ def trained_model(hp: HyperParameters, sessions: list[Session], record: RunRecor
             path = Path(hp.model_params_file)
             loaded = model_files.load_original(model, path)
         else:
-            path = checkpoints.for_inference(Path(hp.lfads_save_dir), hp.checkpoint_pb_load_name)
+            path = checkpoint_files.for_inference(Path(hp.lfads_save_dir), hp.checkpoint_pb_load_name)
             loaded = model_files.load_checkpoint(model, path)
     except (model_files.ModelFileError, OSError, tf.errors.OpError) as error:
         raise RunError(str(error)) from error

@@ -14,7 +14,8 @@ from lfads_tf2.errors import LFADSError
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import file_key, original_names
 from lfads_tf2.program.results import COUNTERS, OPTIMISER_SLOTS, read_params
-from lfads_tf2.training.checkpoints import DAMAGED, is_original, readable, step_of, why
+from lfads_tf2.settings.checkpoint_files import step_of
+from lfads_tf2.training.checkpoints import DAMAGED, is_original, readable, why
 from lfads_tf2.training.schedules import TrainingState
 
 log = logging.getLogger("lfads_tf2")

@@ -11,14 +11,14 @@ from typing import Any
 from lfads_tf2.data import fingerprint
 from lfads_tf2.errors import RunError
 from lfads_tf2.hyperparameters import HyperParameters, declared
+from lfads_tf2.settings import checkpoint_files
 from lfads_tf2.settings.run_folder import RunRecord
-from lfads_tf2.training import checkpoints
 
 log = logging.getLogger("lfads_tf2")
 
 # Everything that a training, and what follows it, leaves in a run folder.
 LEFT_BY_A_RUN = (
-    "hyperparameters-*.txt", "*.ckpt-*", checkpoints.ROLLING, checkpoints.LOWEST_VALIDATION, "metrics.csv",
+    "hyperparameters-*.txt", "*.ckpt-*", checkpoint_files.ROLLING, checkpoint_files.LOWEST_VALIDATION, "metrics.csv",
     "auto.txt", "lfads_log", "report", "model_runs_*", "*model_params",
 )  # fmt: skip
 # Settings of each command by itself are not the run's.
@@ -42,7 +42,7 @@ def prepare(folder: Path, hp: HyperParameters, record: RunRecord | None, data: d
         _put_aside(folder, hp)
         return False
     remove_litter(folder)
-    if not checkpoints.for_resume(folder):
+    if not checkpoint_files.for_resume(folder):
         if hp.resume == "must":
             raise RunError(f"--resume=must: there is no checkpoint in {folder} to go on from; leave the flag out")
         _refuse_lost_run(folder, hp)

@@ -20,6 +20,12 @@ EXAMPLES = """
   lfads import counts.mat -o data --key spikes --axes trials,time,units --stored-bin-ms 1 --bin-ms 10
 """
 
+# Options of one kind of source each.
+READ_BY = {
+    "key": "file of arrays", "axes": "file of arrays", "time_unit": "file of arrays", "stored_bin_ms": "file of arrays",
+    "groups": "folder", "behavior": "NWB file", "allow_outside_files": "NWB file",
+}  # fmt: skip
+
 
 def parser() -> Arguments:
     """All arguments of the command."""
@@ -79,13 +85,12 @@ def main(argv: list[str]) -> int:
     Raises:
         RecordingError: see ``reading.read`` and ``cutting.cut``.
     """
-    given = vars(parser().parse_args(argv))
-    source, output, name = (given.pop(key) for key in ("source", "output", "name"))
-    stored, window = given.pop("stored_bin_ms"), given.pop("window")
-    reading = {name: given.pop(name) for name in ("key", "axes", "groups", "time_unit", "allow_outside_files")}
-    reading |= {"bin_ms": stored, "behavior": given["behavior"]}
-    _check_applicable(source, reading)
-    recording = read(source, **reading)
+    top = parser()
+    given = vars(top.parse_args(argv))
+    _check_applicable(given["source"], [name for name in READ_BY if given[name] != top.get_default(name)])
+    source, output, name, window = (given.pop(key) for key in ("source", "output", "name", "window"))
+    reading = {key: given.pop(key) for key in READ_BY if key != "behavior"}
+    recording = read(source, behavior=given["behavior"], bin_ms=reading.pop("stored_bin_ms"), **reading)
     options = CutOptions(**given | {"behavior": tuple(given["behavior"]), "window": window and tuple(window)})
     found = cut(recording, options)
     path = found.write(output, name)
@@ -94,13 +99,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _check_applicable(source: Path, reading: dict[str, object]) -> None:
-    """Raises RecordingError for options of another kind of source: nothing that is given is ignored."""
-    flags = {"bin_ms": "--stored-bin-ms"}
-    kinds = {"groups": "folder", "behavior": "NWB file", "allow_outside_files": "NWB file"}
-    for name, value in reading.items():
-        wanted, kind = kinds.get(name, "file of arrays"), kind_of(source)
-        if value and value != "s" and kind not in (wanted, ""):
+def _check_applicable(source: Path, names: list[str]) -> None:
+    """Raises RecordingError where options of another kind of source are given: nothing that is given is ignored."""
+    kind = kind_of(source)
+    for name in names:
+        wanted = READ_BY[name]
+        if kind not in (wanted, ""):
             of = "folder of a spike sorter" if wanted == "folder" else wanted
-            flag = flags.get(name, f"--{name.replace('_', '-')}")
-            raise RecordingError(f"{source} is no {of}, which alone has {flag}; leave it out")
+            raise RecordingError(f"{source} is no {of}, which alone has --{name.replace('_', '-')}; leave it out")

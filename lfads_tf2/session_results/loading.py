@@ -25,8 +25,6 @@ log = logging.getLogger("lfads_tf2")
 # The commands that infer again.
 COMMANDS = {"posterior_sample_and_average": "infer", "posterior_push_mean": "push-mean"}
 
-log = logging.getLogger("lfads_tf2")
-
 
 class UnknownSession(ResultsError, KeyError):
     """A session that a run has no results of."""

@@ -1,4 +1,4 @@
-"""Which checkpoints a run folder holds, and which one inference loads; known from the files' names alone."""
+"""Which checkpoints a run folder holds, and which of them training and inference load; from the files' names alone."""
 
 from __future__ import annotations
 
@@ -60,6 +60,15 @@ def newest(folder: Path, state_file: str) -> Path | None:
 def step_of(prefix: Path) -> int:
     """Training step in a checkpoint's name."""
     return int(prefix.name.rsplit("-", 1)[-1])
+
+
+def for_resume(folder: Path) -> list[Path]:
+    """All checkpoints of either kind, the highest step first: the least work is lost. Empty in a fresh folder.
+
+    Of two of one step the rolling one comes first: it may have been written later.
+    """
+    found = [path for name in (ROLLING, LOWEST_VALIDATION) for path in saved_checkpoints(folder / name)]
+    return sorted(found, key=step_of, reverse=True)
 
 
 def for_inference(folder: Path, wanted: str) -> Path:

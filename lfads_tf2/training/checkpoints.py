@@ -14,19 +14,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from lfads_tf2.files import write_text
-from lfads_tf2.settings.checkpoint_files import (
-    LOWEST_VALIDATION,
-    ROLLING,
-    for_inference,
-    newest,
-    saved_checkpoints,
-    step_of,
-)
+from lfads_tf2.settings.checkpoint_files import saved_checkpoints
 
-__all__ = [
-    "DAMAGED", "LOWEST_VALIDATION", "ROLLING", "CheckpointManager", "for_inference", "for_resume", "is_original",
-    "newest", "readable", "saved_checkpoints", "step_of", "why",
-]  # fmt: skip
 # What reading a truncated or overwritten checkpoint raises.
 DAMAGED = (IndexError, RuntimeError, ValueError, tf.errors.OpError)
 
@@ -61,15 +50,6 @@ class CheckpointManager:
             for part in self.folder.glob(f"{path.name}.*"):
                 part.unlink(missing_ok=True)
         return prefix
-
-
-def for_resume(folder: Path) -> list[Path]:
-    """All checkpoints of either kind, the highest step first: the least work is lost. Empty in a fresh folder.
-
-    Of two of one step the rolling one comes first: it may have been written later.
-    """
-    found = [path for name in (ROLLING, LOWEST_VALIDATION) for path in saved_checkpoints(folder / name)]
-    return sorted(found, key=step_of, reverse=True)
 
 
 @contextlib.contextmanager

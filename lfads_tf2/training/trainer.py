@@ -15,6 +15,7 @@ from lfads_tf2.errors import LFADSError
 from lfads_tf2.model.lfads import LFADS
 from lfads_tf2.model.names import original_names
 from lfads_tf2.objective import Costs
+from lfads_tf2.settings import checkpoint_files
 from lfads_tf2.tracing import traced
 from lfads_tf2.training import checkpoints
 from lfads_tf2.training.epoch_metrics import EpochMetrics, TruthR2
@@ -92,8 +93,8 @@ class Trainer:
         self.rolling, self.lowest_validation = (
             checkpoints.CheckpointManager(write, self.save_dir, name, state_file, kept)
             for name, state_file, kept in (
-                (hp.checkpoint_name, checkpoints.ROLLING, hp.max_ckpt_to_keep),
-                (f"{hp.checkpoint_name}_lve", checkpoints.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
+                (hp.checkpoint_name, checkpoint_files.ROLLING, hp.max_ckpt_to_keep),
+                (f"{hp.checkpoint_name}_lve", checkpoint_files.LOWEST_VALIDATION, hp.max_ckpt_to_keep_lve),
             )
         )
         self.show_progress, self.callbacks, self._valid_finite = show_progress, callbacks, True
@@ -281,7 +282,7 @@ class Trainer:
     def _resume(self, saved: tf.train.Checkpoint) -> None:
         """Goes on from the newest checkpoint that can be read, if there is any."""
         damaged = []
-        for prefix in checkpoints.for_resume(self.save_dir):
+        for prefix in checkpoint_files.for_resume(self.save_dir):
             try:
                 if checkpoints.is_original(prefix):
                     raise TrainingFailed(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from small_models import trainer_of
 from small_runs import write_spikes
 
+from lfads_tf2.settings import checkpoint_files
 from lfads_tf2.training import checkpoints
 from lfads_tf2.training.trainer import TrainingFailed
 
@@ -41,17 +42,17 @@ STATES = {
 @pytest.mark.parametrize("what", STATES)
 def test_a_state_file_is_not_needed(folder, what, caplog):
     run, content = folder / "run", STATES[what]
-    rolling, lowest = (checkpoints.saved_checkpoints(run / state) for state in ("checkpoint", "checkpoint_lve"))
+    rolling, lowest = (checkpoint_files.saved_checkpoints(run / state) for state in ("checkpoint", "checkpoint_lve"))
     assert names(rolling) == ["lfads_vae.ckpt-3", "lfads_vae.ckpt-33", "lfads_vae.ckpt-36"] and lowest
     for state in ("checkpoint", "checkpoint_lve"):
         before = (run / state).read_bytes()
         (run / state).unlink()
         if content is not None:
             (run / state).write_bytes(before[:content] if isinstance(content, int) else content)
-    assert checkpoints.newest(run, "checkpoint") == rolling[-1]
+    assert checkpoint_files.newest(run, "checkpoint") == rolling[-1]
     if what != "far away":
-        assert checkpoints.saved_checkpoints(run / "checkpoint_lve") == lowest
-        assert checkpoints.for_inference(run, "") == lowest[-1]
+        assert checkpoint_files.saved_checkpoints(run / "checkpoint_lve") == lowest
+        assert checkpoint_files.for_inference(run, "") == lowest[-1]
     caplog.set_level(logging.INFO, "lfads_tf2")
     log = (run / "fitlog.csv").read_text()
     trainer_of(folder, max_epochs=12)
@@ -64,7 +65,7 @@ def test_what_is_no_checkpoint_is_not_taken_for_one(folder):
     (run / "checkpoint").unlink()
     for name in ("notes.index", "x.ckpt-best.index", "lfads_vae.ckpt-99.data-00000-of-00001"):
         (run / name).write_bytes(b"")
-    assert checkpoints.newest(run, "checkpoint").name == "lfads_vae.ckpt-36"
+    assert checkpoint_files.newest(run, "checkpoint").name == "lfads_vae.ckpt-36"
 
 
 @pytest.mark.parametrize("ending", ["index", "data*"])
@@ -93,8 +94,8 @@ def test_a_lost_lowest_validation_checkpoint_is_not_passed_over(folder):
     for path in (folder / "run").glob("*_lve.ckpt-*"):
         path.unlink()
     with pytest.raises(FileNotFoundError, match="its files are gone; give --checkpoint_pb_load_name=checkpoint"):
-        checkpoints.for_inference(folder / "run", "")
-    assert checkpoints.for_inference(folder / "run", "checkpoint").name == "lfads_vae.ckpt-36"
+        checkpoint_files.for_inference(folder / "run", "")
+    assert checkpoint_files.for_inference(folder / "run", "checkpoint").name == "lfads_vae.ckpt-36"
 
 
 @pytest.mark.parametrize("name", ["monkey [v1]", "a*b? 'ä' {x,y}\\c\nd"])
@@ -103,7 +104,7 @@ def test_folders_of_any_name(whole, tmp_path, name):
     trainer = trainer_of(folder, max_epochs=13)
     assert trainer.step == 36
     trainer.train()
-    prefix = checkpoints.newest(folder / "run", "checkpoint")
+    prefix = checkpoint_files.newest(folder / "run", "checkpoint")
     assert prefix.name == "lfads_vae.ckpt-39" and not checkpoints.is_original(prefix)
     with checkpoints.readable(prefix) as path:
         assert tf.train.list_variables(path)
@@ -129,15 +130,15 @@ def test_a_training_that_failed_stays_failed(folder, monkeypatch):
 
 def test_a_newer_checkpoint_is_not_passed_over_without_a_word(folder, caplog):
     run = folder / "run"
-    lowest = checkpoints.saved_checkpoints(run / "checkpoint_lve")
-    assert len(lowest) > 1 and checkpoints.for_inference(run, "") == lowest[-1] and not caplog.text
+    lowest = checkpoint_files.saved_checkpoints(run / "checkpoint_lve")
+    assert len(lowest) > 1 and checkpoint_files.for_inference(run, "") == lowest[-1] and not caplog.text
     # The state file names an older one only, as after a changed digit.
     whole = (run / "checkpoint_lve").read_text()
     (run / "checkpoint_lve").write_text(f'model_checkpoint_path: "{lowest[0].name}"\n')
-    assert checkpoints.for_inference(run, "") == lowest[0]
+    assert checkpoint_files.for_inference(run, "") == lowest[0]
     assert f"{lowest[-1].name} is passed over" in caplog.text and "does not name it" in caplog.text
     (run / "checkpoint_lve").write_text(whole)
     caplog.clear()
     lowest[-1].with_name(lowest[-1].name + ".index").unlink()
-    assert checkpoints.for_inference(run, "") == lowest[-2]
+    assert checkpoint_files.for_inference(run, "") == lowest[-2]
     assert f"{lowest[-1].name} is passed over: its files are gone" in caplog.text

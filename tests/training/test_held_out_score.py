@@ -11,7 +11,7 @@ from lfads_tf2.data import DataError, read_sessions
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.inference import Inference
 from lfads_tf2.metrics import held_out
-from lfads_tf2.training import checkpoints
+from lfads_tf2.settings import checkpoint_files
 from lfads_tf2.training.fit_log import read
 from lfads_tf2.training.metrics_log import read_metrics
 from lfads_tf2.training.schedules import TrainingState, update_learning_rate_by_cosine, watch_validation
@@ -33,8 +33,8 @@ def test_is_written_chooses_and_equals_that_of_inference(folder):
     assert list(np.flatnonzero(~np.isnan(scores))) == [*range(1, 15, 2), 14]
     log = read(folder / "run" / "fitlog.csv")
     allowed = np.where((log["kl_weight"] >= 1) & (log["epoch"] > 0), scores, np.nan)
-    lowest = checkpoints.saved_checkpoints(folder / "run" / "checkpoint_lve")
-    assert checkpoints.step_of(lowest[-1]) == log["step"][np.nanargmax(allowed)]
+    lowest = checkpoint_files.saved_checkpoints(folder / "run" / "checkpoint_lve")
+    assert checkpoint_files.step_of(lowest[-1]) == log["step"][np.nanargmax(allowed)]
     sessions, sums = read_sessions(trainer.hp), held_out.Gains()
     for index, session in enumerate(sessions):
         means = held_out.channel_means(session.train.data)

@@ -17,7 +17,7 @@ import tensorflow as tf
 from conftest import ROOT
 from small_runs import SMALL, write_spikes
 
-from lfads_tf2.training.checkpoints import saved_checkpoints
+from lfads_tf2.settings.checkpoint_files import saved_checkpoints
 from lfads_tf2.training.fit_log import parse_line
 
 EPOCHS, STEPS_AN_EPOCH = 100, 5

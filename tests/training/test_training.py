@@ -12,7 +12,7 @@ import tensorflow as tf
 from small_models import trainer_of
 from small_runs import write_spikes
 
-from lfads_tf2.training import checkpoints
+from lfads_tf2.settings import checkpoint_files
 from lfads_tf2.training.fit_log import read
 from lfads_tf2.training.optimizer import trained_variables
 from lfads_tf2.training.trainer import TrainingFailed
@@ -33,12 +33,12 @@ def test_trains_logs_and_keeps_the_newest_checkpoints(folder):
     assert list(log["step"]) == [3 * (n + 1) for n in range(31)]
     assert log["total_train"][-1] < log["total_train"][0] - 1
     # Every tenth epoch from the first, and the end; two are kept.
-    rolling = checkpoints.saved_checkpoints(folder / "run" / "checkpoint")
+    rolling = checkpoint_files.saved_checkpoints(folder / "run" / "checkpoint")
     assert [path.name for path in rolling] == ["lfads_vae.ckpt-63", "lfads_vae.ckpt-93"]
-    lowest = checkpoints.saved_checkpoints(folder / "run" / "checkpoint_lve")
+    lowest = checkpoint_files.saved_checkpoints(folder / "run" / "checkpoint_lve")
     full = (log["kl_weight"] >= 1) & (log["epoch"] > 0)
     best = np.flatnonzero(full)[np.argmin(log["total_valid"][full])]
-    assert checkpoints.step_of(lowest[-1]) == log["step"][best]
+    assert checkpoint_files.step_of(lowest[-1]) == log["step"][best]
     assert len(lowest) <= 3
     kept = {path.name.split(".data")[0].split(".index")[0] for path in (folder / "run").glob("lfads_vae*")}
     assert kept == {path.name for path in rolling + lowest}
@@ -154,7 +154,7 @@ def test_endless_bad_steps_end_with_an_error_and_good_weights(folder, monkeypatc
     poison(trainer, monkeypatch, list(range(6, 1000)))
     with pytest.raises(TrainingFailed, match=r"first bad: LFADS/gen/GenGRU/Gates/h_2_ru/W:0.*cell_clip_value"):
         trainer.train()
-    prefix = checkpoints.newest(folder / "run", "checkpoint")
+    prefix = checkpoint_files.newest(folder / "run", "checkpoint")
     reader = tf.train.load_checkpoint(str(prefix))
     for name, shape in reader.get_variable_to_shape_map().items():
         if reader.get_variable_to_dtype_map()[name] == tf.float32 and shape:
