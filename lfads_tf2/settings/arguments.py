@@ -70,7 +70,7 @@ class Arguments(argparse.ArgumentParser):
             # Said before what is missing: it may be the same.
             name, known = mistyped[0].split("=")[0], [option for option in self.options() if option[:4] != "--c_"]
             self.error(f"unknown option {name}{did_you_mean(name, known)}")
-        found, unknown = super().parse_known_args(args, namespace)
+        found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error(f"unexpected argument {unknown[0]!r}")
         return found
