@@ -2,10 +2,11 @@
 """How well inferred rates match the truth, and predict spikes that the encoders did not read.
 
 usage: quality.py DATA.h5 OUTPUT_FOLDER [--seeds=1,2,3] [flags of lfads train]    one file, one set of flags
-       quality.py --suite OUTPUT_FOLDER [DATA.h5 ...] [--seeds=1,2,3]             contenders x data sets, as a table
+       quality.py --suite OUTPUT_FOLDER [DATA.h5[:TRIALS] ...] [--seeds=1,2,3] [--contenders=auto,small_data]
+                                                                    contenders x data sets, as a table
 
-The suite makes its own data sets; files that are given come on top of them. It goes on where it was stopped, and
-writes OUTPUT_FOLDER/suite.md.
+The suite makes its own data sets; files that are given come on top of them, with :300 cut to so many training trials.
+It goes on where it was stopped, and writes OUTPUT_FOLDER/suite.md.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
-from quality_suite import suite
+from quality_suite import CONTENDERS, measured, suite
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = 64
@@ -30,28 +30,37 @@ def run(*words: str) -> None:
     subprocess.run([*LFADS, *words], check=True, cwd=ROOT)
 
 
-def trained(folder: Path, run_folder: Path, seed: str, flags: list[str]) -> dict[str, float]:
-    """Trains, infers, and returns what the result files of the folder's sessions say, averaged, and the minutes."""
-    where = [f"--data_dir={folder.absolute()}", f"--lfads_save_dir={run_folder.absolute()}"]
-    start = time.perf_counter()
-    run("train", *where, f"--seed={seed}", *flags)
+def trained(folder: Path, run_folder: Path, seed: str, flags: list[str], command: str = "train") -> dict[str, float]:
+    """Trains, infers, and returns what the result files of the folder's sessions say, averaged, and the minutes.
+
+    Args:
+        folder: of the data files.
+        run_folder: to train in.
+        seed, flags: of the training.
+        command: ``train`` or ``auto``, which leaves its run folder within its own.
+    """
+    data, start = f"--data_dir={folder.absolute()}", time.perf_counter()
+    run(command, data, f"--lfads_save_dir={run_folder.absolute()}", f"--seed={seed}", *flags)
     minutes = (time.perf_counter() - start) / 60
-    run("infer", *where, f"--num_samples_posterior={SAMPLES}")
-    found = []
-    for path in sorted(run_folder.glob("model_runs_*_valid_posterior_sample_and_average")):
-        with h5py.File(path) as f:
-            found.append([float(f.attrs.get(name, np.nan)) for name in ("r2_truth", "held_out_bps")])
-    r2, bits = np.mean(found, axis=0)
-    return {"r2": float(r2), "bits": float(bits), "minutes": minutes}
+    if command == "auto":
+        run_folder = run_folder / "best_model"
+    run("infer", data, f"--lfads_save_dir={run_folder.absolute()}", f"--num_samples_posterior={SAMPLES}")
+    found = [measured(path, folder) for path in sorted(run_folder.glob("*_valid_posterior_sample_and_average"))]
+    return {name: float(np.mean([values[name] for values in found])) for name in found[0]} | {"minutes": minutes}
 
 
 def main(arguments: list[str]) -> int:
     """Runs what the words ask for; returns the exit code."""
     names = [Path(a) for a in arguments if not a.startswith("--")]
-    seeds = next((a.split("=")[1] for a in arguments if a.startswith("--seeds=")), "1,2,3").split(",")
-    flags = [a for a in arguments if a.startswith("--") and not a.startswith("--seeds=") and a != "--suite"]
+    ours = dict(a[2:].split("=", 1) for a in arguments if a.startswith(("--seeds=", "--contenders=")))
+    flags = [a for a in arguments if a.startswith("--") and a != "--suite" and a[2:].split("=")[0] not in ours]
+    seeds = ours.get("seeds", "1,2,3").split(",")
     if "--suite" in arguments and names:
-        table = suite(names[0], names[1:], seeds, run, trained)
+        chosen = ours["contenders"].split(",") if "contenders" in ours else list(CONTENDERS)
+        if unknown := set(chosen) - set(CONTENDERS):
+            print(f"--contenders must be of {', '.join(CONTENDERS)}, got {', '.join(unknown)}", file=sys.stderr)
+            return 2
+        table = suite(names[0], names[1:], seeds, chosen, run, trained)
         (names[0] / "suite.md").write_text(table)
         print(table)
         return 0

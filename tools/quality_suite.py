@@ -1,4 +1,4 @@
-"""The suite of ``quality.py``: data sets with known rates, contenders, and the table."""
+"""The suite of ``quality.py``: data sets with known rates, contenders, what is measured, and the table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -17,17 +18,66 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 from lfads_tf2.metrics import baselines, held_out
 from lfads_tf2.metrics.rates import r2_truth
 
+
+class DataSet(NamedTuple):
+    """One set that the suite makes itself."""
+
+    simulate: list[str]  # words after ``lfads simulate``
+    published: str = ""  # the preset with the settings that were published for such data
+    flags: tuple[str, ...] = ()  # that every contender needs
+
+
 SUITE = {
-    "lorenz": ["lorenz", "--sessions=1"],
-    "lorenz_few_trials": ["lorenz", "--sessions=1", "--conditions=12", "--trials_min=10", "--trials_max=10"],
-    "lorenz_stitched": ["lorenz", "--sessions=2", "--conditions=30"],
-    "chaotic_rnn": ["chaotic-rnn", "--conditions=60", "--trials=5", "--channels=30"],
-    "chaotic_rnn_inputs": ["chaotic-rnn", "--preset=chaotic_rnn_inputs_g1p5", "--conditions=300", "--trials=1"],
-    "integration_to_bound": ["chaotic-rnn", "--preset=itb_rnn", "--conditions=150", "--trials=2"],
-    "gaussian": ["chaotic-rnn", "--preset=chaotic_rnn_no_inputs_gaussian", "--conditions=60", "--trials=5"],
+    "lorenz": DataSet(["lorenz", "--sessions=1"], "lorenz"),
+    "lorenz_few_trials": DataSet(
+        ["lorenz", "--sessions=1", "--conditions=12", "--trials_min=10", "--trials_max=10"], "lorenz"
+    ),
+    "lorenz_stitched": DataSet(["lorenz", "--sessions=2", "--conditions=30"], "lorenz"),
+    "chaotic_rnn": DataSet(["chaotic-rnn", "--conditions=60", "--trials=5", "--channels=30"], "chaotic_rnn_no_inputs"),
+    "chaotic_rnn_inputs": DataSet(
+        ["chaotic-rnn", "--preset=chaotic_rnn_inputs_g1p5", "--conditions=300", "--trials=1"], "chaotic_rnn_inputs_g1p5"
+    ),
+    "integration_to_bound": DataSet(
+        ["chaotic-rnn", "--preset=itb_rnn", "--conditions=150", "--trials=2"], "integration_to_bound"
+    ),
+    "gaussian": DataSet(
+        ["chaotic-rnn", "--preset=chaotic_rnn_no_inputs_gaussian", "--conditions=60", "--trials=5"],
+        "chaotic_rnn_gaussian",
+        ("--output_dist=gaussian",),
+    ),
 }
-CONTENDERS = {"small_data": ["--preset=small_data"], "lfads_torch": ["--preset=lfads_torch_defaults"],
-              "auto": ["--preset=auto"]}  # fmt: skip
+PUBLISHED = "published"
+CONTENDERS = {
+    "small_data": ["--preset=small_data"], "lfads_torch": ["--preset=lfads_torch_defaults"], PUBLISHED: [],
+    "auto": ["--preset=auto"], "search": [],
+}  # fmt: skip
+
+
+def measured(path: Path, folder: Path) -> dict[str, float]:
+    """What a result file of validation trials says of its rates.
+
+    Args:
+        path: of the result file.
+        folder: of the data files; that of the result's session may hold true inputs.
+
+    Returns:
+        r2: R² of true rates. bits: held-out bits a spike. pulses: correlation over trials of the bin in which the
+        inferred inputs are largest with that of the true ones. NaN where the data cannot tell.
+    """
+    session = next((data for data in sorted(folder.glob("*.h5")) if f"_{data.name}_" in path.name), None)
+    with h5py.File(path) as f:
+        found = {"r2": float(f.attrs.get("r2_truth", np.nan)), "bits": float(f.attrs.get("held_out_bps", np.nan))}
+        inputs = f["controller_outputs"][()] if "controller_outputs" in f else np.zeros((1, 1, 0))
+    found["pulses"] = np.nan
+    if session is not None and inputs.shape[2]:
+        with h5py.File(session) as f:
+            true = f["valid_true_input"][()] if "valid_true_input" in f else np.zeros(0)
+        # A pulse is a bin or two; noise that is integrated has no time of its own.
+        if true.size and np.mean(np.any(true, axis=2)) < 0.1:
+            swings = np.linalg.norm(inputs - inputs.mean((0, 1)), axis=2)
+            times = np.argmax(swings, axis=1), np.argmax(np.linalg.norm(true, axis=2), axis=1)
+            found["pulses"] = float(np.corrcoef(*times)[0, 1])
+    return found
 
 
 def simple(path: Path) -> dict[str, dict[str, float]]:
@@ -62,51 +112,82 @@ def simple(path: Path) -> dict[str, dict[str, float]]:
     }  # fmt: skip
 
 
-def suite(output: Path, files: list[Path], seeds: list[str], run: Callable, trained: Callable) -> str:
+def fewer_trials(source: Path, target: Path, trials: int) -> None:
+    """Copies a data file with so many of its training trials, spread evenly over it."""
+    with h5py.File(source) as f, h5py.File(target, "w") as g:
+        number = len(f["train_data"])
+        rows = np.unique(np.linspace(0, number - 1, min(trials, number)).round().astype(int))
+        for name, values in f.items():
+            g[name] = values[rows] if name.startswith("train_") else values[()]
+
+
+def _data(output: Path, files: list[Path], run: Callable) -> dict[str, Path]:
+    """Folders of all data sets by name, made where they are not there yet."""
+    folders = {name: output / name / "data" for name in SUITE}
+    for name, made in SUITE.items():
+        if not folders[name].exists():
+            run("simulate", *made.simulate, f"--output_dir={folders[name].absolute()}")
+    for path in files:
+        source, _, trials = str(path).partition(":")
+        name = Path(source).stem + (f"_{trials}" if trials else "")
+        folders[name] = output / name / "data"
+        if not folders[name].exists():
+            folders[name].mkdir(parents=True)
+            target = folders[name] / f"{name}.h5"
+            fewer_trials(Path(source), target, int(trials)) if trials else shutil.copy(source, target)
+    return folders
+
+
+def suite(
+    output: Path, files: list[Path], seeds: list[str], contenders: list[str], run: Callable, trained: Callable
+) -> str:  # fmt: skip
     """Runs what OUTPUT/results.jsonl does not hold yet, and returns the table.
 
     Args:
         output: folder for everything.
-        files: data sets beside those of SUITE.
+        files: data sets beside those of SUITE, with :TRIALS cut to so many training trials.
         seeds: of the trainings.
+        contenders: of CONTENDERS.
         run, trained: of ``quality.py``.
     """
     log, done = output / "results.jsonl", {}
     for line in log.read_text().splitlines() if log.exists() else ():
         row = json.loads(line)
         done[row["data"], row["contender"], row["seed"]] = row
-    for path in files:
-        (output / path.stem / "data").mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, output / path.stem / "data")
-    names = [*SUITE, *(path.stem for path in files)]
-    for name in names:
-        folder = output / name / "data"
-        if not folder.exists():
-            run("simulate", *SUITE[name], f"--output_dir={folder.absolute()}")
+    folders = _data(output, files, run)
+    for name, folder in folders.items():
         for contender, found in simple(sorted(folder.glob("*.h5"))[0]).items():
             done[name, contender, ""] = found
-        extra = ["--output_dist=gaussian"] if name == "gaussian" else []
-        for contender, flags in CONTENDERS.items():
+        made = SUITE.get(name, DataSet([]))
+        for contender in contenders:
+            if contender == PUBLISHED and not made.published:
+                continue
+            flags = [f"--preset={made.published}"] if contender == PUBLISHED else CONTENDERS[contender]
             for seed in seeds:
-                if (name, contender, seed) not in done:
-                    found = trained(folder, output / name / f"{contender}{seed}", seed, flags + extra)
-                    done[name, contender, seed] = row = {"data": name, "contender": contender, "seed": seed} | found
-                    with log.open("a") as f:
-                        f.write(json.dumps(row) + "\n")
+                if (name, contender, seed) in done:
+                    continue
+                command = "auto" if contender == "search" else "train"
+                found = trained(folder, output / name / f"{contender}{seed}", seed, [*flags, *made.flags], command)
+                done[name, contender, seed] = row = {"data": name, "contender": contender, "seed": seed} | found
+                with log.open("a") as f:
+                    f.write(json.dumps(row) + "\n")
+    return _table(done, list(folders))
+
+
+def _table(done: dict[tuple[str, str, str], dict[str, float]], names: list[str]) -> str:
     columns = list(dict.fromkeys(contender for _, contender, _ in done))
     lines = [
-        "R² of true rates / held-out bits a spike / minutes, medians",
-        "",
-        "| data | " + " | ".join(columns) + " |",
-    ]
-    lines.append("|---" * (len(columns) + 1) + "|")
+        "R² of true rates / held-out bits a spike / minutes, medians over seeds (their number in brackets)", "",
+        "| data | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|",
+    ]  # fmt: skip
     for name in names:
         cells = []
         for column in columns:
             rows = [row for (data, contender, _), row in done.items() if (data, contender) == (name, column)]
-            r2, bits, took = (
-                np.median([row[k] for row in rows]) if rows else np.nan for k in ("r2", "bits", "minutes")
-            )
-            cells.append(f"{r2:.3f} / {bits:.3f} / {took:.1f}" if rows else "–")
+            cells.append("–")
+            if rows:
+                r2, bits, took = (np.median([row[key] for row in rows]) for key in ("r2", "bits", "minutes"))
+                counted = f" ({len(rows)})" if took else ""
+                cells[-1] = f"{r2:.3f} / {bits:.3f} / {took:.1f}{counted}".replace("nan", "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

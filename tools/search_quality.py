@@ -15,6 +15,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from quality_suite import fewer_trials
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -26,15 +27,6 @@ from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.metrics.rates import r2_truth
 from lfads_tf2.program import devices
 from lfads_tf2.program.model_building import model_spec, new_model
-
-
-def fewer_trials(source: Path, target: Path, trials: int) -> None:
-    """Copies a data file with so many of its training trials."""
-    with h5py.File(source) as f, h5py.File(target, "w") as g:
-        number = len(f["train_data"])
-        rows = np.unique(np.linspace(0, number - 1, min(trials, number)).round().astype(int))
-        for name, values in f.items():
-            g[name] = values[rows] if name.startswith("train_") else values[()]
 
 
 def valid_r2(path: Path) -> float:
