@@ -38,8 +38,8 @@ ADVICE = {
 class Fit(NamedTuple):
     """How training went."""
 
-    kl: float  # nats a trial at the end, as weighted in the cost; NaN unknown
-    kl_weight: float  # ramp of the KL cost at the end
+    kl: float  # nats a trial at the end, before all weights; NaN unknown
+    kl_weight: float  # ramp of the KL cost at the end; 1 where the cost has no weight that could rise
     falling: float  # share of the whole fall of the validation reconstruction in the last tenth of the epochs
     rate_left: float = 0.0  # learning rate at the end, as a share of that at the start
     kl_co: float = math.nan  # of it that of the inferred inputs, before its weight; NaN unknown, or there are none
@@ -69,16 +69,20 @@ def fit_of(
     if log is None or not len(log.get("step", ())):
         return Fit(math.nan, 1.0, 0.0)
     recon = log["recon_valid"] if "recon_valid" in log else log["recon_train"]
-    kl = log["kl_valid"] if "kl_valid" in log else log["kl_train"]
     tenth = max(len(recon) // 10, 1)
     last, before = np.mean(recon[-tenth:]), np.mean(recon[-2 * tenth : -tenth] if len(recon) > 1 else recon)
     whole = recon[0] - min(last, before)
     falling = float((before - last) / whole) if whole > 0 else 0.0
     rates = np.asarray((metrics or {}).get("learning_rate", ()))
     left = float(rates[-1] / rates[0]) if len(rates) and rates[0] > 0 else 0.0
-    kl_co = np.asarray((metrics or {}).get("valid/kl_co", ())) if has_inputs else np.zeros(0)
-    kl_co = float(np.mean(kl_co[-max(len(kl_co) // 10, 1) :])) if len(kl_co) else math.nan
-    return Fit(float(np.mean(kl[-tenth:])), float(log["kl_weight"][-1]), falling, left, kl_co)
+    ends = {}
+    for name in ("kl_ic", "kl_co"):
+        column = np.asarray((metrics or {}).get(f"valid/{name}", (metrics or {}).get(f"train/{name}", ())))
+        ends[name] = float(np.mean(column[-max(len(column) // 10, 1) :])) if len(column) else math.nan
+    kl = float(np.nansum(list(ends.values()))) if np.isfinite(list(ends.values())).any() else math.nan
+    counts = np.any(log["kl_valid"] if "kl_valid" in log else log["kl_train"])
+    ramp = float(log["kl_weight"][-1]) if counts else 1.0
+    return Fit(kl, ramp, falling, left, ends["kl_co"] if has_inputs else math.nan)
 
 
 def judge(
@@ -103,12 +107,13 @@ def judge(
         lead = held_out.above(gains)
         if lead.bits < -2 * lead.error:
             beaten.append(name)
-    if fit.kl_weight < 1:
-        kind = "ended too early"
-    elif read - score.bits > COPIED_SHARE * abs(read) and read - score.bits > 2 * score.error:
-        kind = "copies single spikes"
-    elif fit.kl < UNUSED_KL and score.bits <= max(2 * score.error, 0.01):
+    copies = read - score.bits > max(COPIED_SHARE * abs(read), 2 * score.error)
+    if fit.kl < UNUSED_KL:
         kind = "latents unused"
+    elif fit.kl_weight < 1:
+        kind = "ended too early"
+    elif copies:
+        kind = "copies single spikes"
     elif fit.falling > STILL_FALLING or fit.rate_left > RATE_LEFT:
         kind = "ended too early"
     elif beaten:
@@ -117,7 +122,9 @@ def judge(
         kind = "good"
     note = ""
     # Everything is unused in a model that learned nothing, and before the ramp is done nothing is decided.
-    if fit.kl_co < UNUSED_KL and fit.kl_weight >= 1 and kind != "latents unused":
+    if kind == "ended too early" and copies:
+        note = "So far it copies single spikes."
+    elif fit.kl_co < UNUSED_KL and fit.kl_weight >= 1 and kind != "latents unused":
         note = (
             f"The inferred inputs carry nothing (their KL cost is {fit.kl_co:.2f} nats a trial): --co_dim=0 describes "
             "these data as well, and trains faster."

@@ -37,13 +37,17 @@ def test_labelled(seed):
     near = rates * np.exp(0.1 * random.normal(size=rates.shape))
     copied = 0.6 * spikes + 0.4 * near
     noisy = rates * np.exp(0.7 * random.normal(size=rates.shape))
-    flat = means * (rates / means) ** 0.15
+    flat, near_flat = (means * (rates / means) ** power for power in (0.15, 0.75))
     assert verdict(near, near, spikes).kind == "good"
     assert verdict(copied, noisy, spikes).kind == "copies single spikes"
-    assert verdict(flat, flat, spikes).kind == "too flat"
-    assert verdict(means, means, spikes, DONE._replace(kl=0.01)).kind == "latents unused"
+    assert verdict(flat, flat, spikes).kind == verdict(near_flat, near_flat, spikes).kind == "too flat"
+    # An average over trials predicts spikes too, and is the same in all trials.
+    for average in (means, np.broadcast_to(spikes.mean(axis=0), spikes.shape)):
+        assert verdict(average, average, spikes, DONE._replace(kl=0.01)).kind == "latents unused"
     for fit in (DONE._replace(kl_weight=0.4), DONE._replace(falling=0.05), DONE._replace(rate_left=0.8)):
         assert verdict(near, near, spikes, fit).kind == "ended too early"
+    early = verdict(copied, noisy, spikes, DONE._replace(kl_weight=0.1))
+    assert early.kind == "ended too early" and "copies" in early.note
 
 
 def test_words():
@@ -63,8 +67,14 @@ def test_fit_from_the_logs():
         "recon_valid": 500 * np.exp(-epochs / 10.0),
     }  # fmt: skip
     fit = fit_of(log, {"learning_rate": np.linspace(0.01, 0.001, 100)})
-    assert fit == pytest.approx(Fit(3.0, 1.0, 0.0, 0.1), abs=1e-3, nan_ok=True)
-    metrics = {"valid/kl_co": np.linspace(2.0, 0.0, 100)}
+    assert fit == pytest.approx(Fit(np.nan, 1.0, 0.0, 0.1), abs=1e-3, nan_ok=True)
+    metrics = {"valid/kl_ic": np.full(100, 3.0), "valid/kl_co": np.linspace(2.0, 0.0, 100)}
+    assert fit_of(log, metrics).kl == pytest.approx(3.09, abs=0.01)
+    assert fit_of(log, {"valid/kl_ic": np.full(100, 0.1)}).kl == pytest.approx(0.1)
+    early = log | {"kl_weight": np.minimum(epochs / 500, 1)}
+    assert fit_of(early).kl_weight < 1
+    # A cost without weight has no ramp to wait for.
+    assert fit_of(early | {"kl_valid": np.zeros(100)}).kl_weight == 1
     assert fit_of(log, metrics).kl_co == pytest.approx(0.09, abs=0.01)
     assert np.isnan(fit_of(log, metrics, has_inputs=False).kl_co)
     assert fit_of({name: column[:20] for name, column in log.items()}).falling > 0.02
