@@ -20,11 +20,13 @@ from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
 from lfads_tf2.autolfads.records import FIT_LOG, DamagedRecord, Records, read_fit_log
 from lfads_tf2.autolfads.timing import measured
 from lfads_tf2.data import DataError, epoch_batches, read_sessions
+from lfads_tf2.data.checks import any_validation_spike
 from lfads_tf2.data.facts import facts_of
 from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError, one_of
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.program.run_lock import run_lock
+from lfads_tf2.training.scalars import HELD_OUT, SMOOTHED
 from lfads_tf2.types import Session
 
 log = logging.getLogger("lfads_tf2")
@@ -153,12 +155,24 @@ def _check_validation(sessions: list[Session]) -> None:
         )
 
 
+def _check_metric(search: Search, sessions: list[Session]) -> None:
+    if search.options.metric == HELD_OUT and not any_validation_spike(sessions):
+        raise DataError(
+            [
+                f"{sessions[0].path}: the validation trials hold no spikes, by whose prediction models are compared; "
+                f"store trials with spikes as valid_data, or set pbt.metric: {SMOOTHED}"
+            ]
+        )
+
+
 def _search(config: SearchConfig, sessions: list[Session]) -> Search:
     bins, channels = sessions[0].train.target.shape[1], np.mean([s.train.target.shape[2] for s in sessions])
     encoded = sessions[0].train.data.shape[1], np.mean([s.train.data.shape[2] for s in sessions])
     batch_size = _reading(config).batch_size
     batches = len(epoch_batches([len(session.train.data) for session in sessions], batch_size, 0, 0)[0])
-    return with_data(config, bins, float(channels), batches, encoded)
+    search = with_data(config, bins, float(channels), batches, encoded)
+    _check_metric(search, sessions)
+    return search
 
 
 def _records(folder: Path, resume: bool) -> Records:

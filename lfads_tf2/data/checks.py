@@ -58,6 +58,11 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
         found += [
             f"{flag} needs validation data; store some trials as valid_data" for flag, on in needing.items() if on
         ]
+    elif hp.kind == "train" and hp.select_by == "held_out_bps" and not any_validation_spike(sessions):
+        found.append(
+            "--select_by=held_out_bps needs validation trials with spikes, and these have none; store others as "
+            "valid_data, or use --select_by=valid_cost"
+        )
     widths = {session.path: session.train.data.shape[2] for session in sessions}
     if hp.read_in == "identity" and len(set(widths.values())) > 1:
         counts = listing(f"{path} has {number}" for path, number in widths.items())
@@ -69,6 +74,11 @@ def check_against(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]
             f"{listing(bins)}; use --feedback_factors_or_rates=factors, or narrow --data_filename_stem to one session"
         )
     return found
+
+
+def any_validation_spike(sessions: Sequence[Session]) -> bool:
+    """Whether any validation trial holds any count that is not zero."""
+    return any(session.valid is not None and storage.any_entry(session.valid.target) for session in sessions)
 
 
 def _session_problems(hp: HyperParameters, session: Session) -> list[str]:

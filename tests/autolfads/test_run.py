@@ -177,6 +177,17 @@ def test_no_validation_trials(tmp_path):
         run_search(config, tmp_path / "run", mode="serial")
 
 
+def test_validation_trials_without_spikes(tmp_path):
+    path = tmp_path / "data" / "one.h5"
+    write_spikes(path)
+    with h5py.File(path, "r+") as f:
+        f["valid_data"][...] = 0
+    planned, _ = parse([f"--data_dir={tmp_path / 'data'}"])
+    with pytest.raises(DataError, match="hold no spikes"):
+        run_search(planned, tmp_path / "run", mode="serial")
+    assert not (tmp_path / "run").exists()
+
+
 SIZES = [
     f"--{name}={MODEL[name]}" for name in ("factors_dim", "gen_dim", "ic_dim", "ic_enc_dim", "ci_enc_dim", "con_dim")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 from small_models import trainer_of
@@ -60,6 +61,11 @@ def test_what_it_needs(folder):
         path.unlink()
     write_spikes(folder / "data" / "a.h5", valid_data=None, valid_truth=None)
     with pytest.raises(DataError, match="select_by=held_out_bps needs validation data"):
+        trainer_of(folder, select_by="held_out_bps")
+    path = write_spikes(folder / "data" / "a.h5")
+    with h5py.File(path, "r+") as f:
+        f["valid_data"][...] = 0
+    with pytest.raises(DataError, match="validation trials with spikes"):
         trainer_of(folder, select_by="held_out_bps")
 
 
