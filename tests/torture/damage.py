@@ -30,8 +30,8 @@ TURNS = (
 SAME, TOLD, REFUSED = "the same numbers", "others, and said so", "refused in words"
 
 
-def hurt(path: Path, way: str, random: np.random.Generator) -> None:
-    """Damages a file."""
+def hurt(path: Path, way: str, random: np.random.Generator) -> Path | None:
+    """Damages a file, or copies it to a stray name, which it returns."""
     if way == "bytes":
         content = path.read_bytes()
         while (new := damaged(content, random)) == content:
@@ -42,15 +42,27 @@ def hurt(path: Path, way: str, random: np.random.Generator) -> None:
     elif way == "a stray name":
         number = int(random.integers(4))
         other = [path.name + "~", "generation_x", f"{path.stem}-99{path.suffix}", f"{path.name} (copy)"][number]
-        shutil.copy(path, path.with_name(other))
+        return Path(shutil.copy(path, path.with_name(other)))
     else:
         path.unlink()
         if way == "a folder":
             path.mkdir()
+    return None
 
 
-def verdict(ended: Ended, step: Step, folder: Path, reference: dict[str, str], said: str = "") -> str:
-    """How a command on a damaged folder ended; ``said``: by the same command on the whole one."""
+def verdict(
+    ended: Ended, step: Step, folder: Path, reference: dict[str, str], said: str = "", stray: Path | None = None
+) -> str:  # fmt: skip
+    """How a command on a damaged folder ended.
+
+    Args:
+        ended: the command.
+        step: what counts.
+        folder: that the command worked in.
+        reference: what counts, as the same command leaves it in the whole folder.
+        said: by that.
+        stray: a file that the damage itself added.
+    """
     if ended.broken:
         return ended.broken
     if ended.code:
@@ -59,6 +71,8 @@ def verdict(ended: Ended, step: Step, folder: Path, reference: dict[str, str], s
         found = step.numbers(folder)
     except (OSError, ValueError, KeyError) as error:
         found = {"": repr(error)}
+    if stray is not None:
+        found = {name: value for name, value in found.items() if Path(name).name != stray.name}
     others = {name for name, value in found.items() if value not in (reference.get(name), DAMAGED)}
     if not others:
         # What is gone, or refused by its reader, is taken by nobody for a result.
@@ -112,9 +126,9 @@ def _attempt(server: Server, whole: Whole, step: Step, here: Path, reference, ra
     copied(whole.folder, here)
     files = sorted(path for path in (here / whole.damaged).rglob("*") if path.is_file() and not path.is_symlink())
     path, way = files[int(random.integers(len(files)))], WAYS[int(random.integers(len(WAYS)))]
-    hurt(path, way, random)
+    stray = hurt(path, way, random)
     before = digest(path.read_bytes()) if path.is_file() else ""
     ended = server.run(step.words(here))
-    end = verdict(ended, step, here, *reference)
+    end = verdict(ended, step, here, *reference, stray)
     words = " ".join(str(word) for word in step.words(here)[:1])
     return end, f"{words} after {way} at {path.relative_to(here)} ({before}): {end}\n{ended.said[-1500:]}"
