@@ -4,10 +4,14 @@ import json
 import os
 import stat
 import subprocess
+import sys
 
+import h5py
+import numpy as np
 import pytest
+from conftest import ROOT
 
-from lfads_tf2.files import atomic_path, checksum, write_text
+from lfads_tf2.files import atomic_path, checksum, hdf5, write_text
 
 
 def test_the_file_appears_whole_and_only_at_the_end(tmp_path):
@@ -87,3 +91,57 @@ def test_what_a_killed_process_left_of_a_file_goes(tmp_path):
 def test_a_checksum_is_of_the_content_alone():
     assert checksum({"a": (1, 2.5), "b": None}) == checksum(json.loads('{"b":null,\n "a": [1, 2.5]}'))
     assert checksum({"a": 1}) != checksum({"a": 2})
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from lfads_tf2.files import atomic_path, hdf5
+
+values = np.random.default_rng(0).random((200, 64))
+options = dict(compression="gzip", fletcher32=True, chunks=(10, 64))
+for limit in range(1, 120_000, 1777):
+    # What a file may hold; Python ignores the signal that comes with it.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with atomic_path("a.h5") as temporary, hdf5.writing(temporary, libver=("v108", "v108")) as f:
+            for key in "abc":
+                rows = f.create_dataset(key, values.shape, values.dtype, **options)
+                rows.attrs["unit"] = "spikes/bin"
+                for start in range(0, len(values), 7):
+                    rows[start : start + 7] = values[start : start + 7]
+    except OSError as error:
+        print(type(error).__name__, error.errno)
+    else:
+        print("whole", limit)
+    if any(path.suffix == ".tmp" for path in Path().iterdir()):
+        print("litter")
+"""
+
+
+def test_a_full_disk_is_one_error_and_leaves_hdf5_whole(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split("\n")) == {"OSError 27", ""}, done.stdout
+
+
+def test_hdf5_is_written_as_by_the_library(tmp_path):
+    values = np.random.default_rng(1).random((30, 8))
+    with hdf5.writing(tmp_path / "a.h5") as f:
+        f["values"], f.attrs["name"] = values, "a"
+        f.create_dataset("packed", data=values, compression="gzip", chunks=(4, 8))
+    with hdf5.writing(tmp_path / "a.h5", "r+") as f:
+        del f["values"]
+        f["more"] = ["one", "two"]
+        f.check()
+    with h5py.File(tmp_path / "a.h5") as f:
+        assert sorted(f) == ["more", "packed"] and f.attrs["name"] == "a"
+        np.testing.assert_array_equal(f["packed"], values)
+    with pytest.raises(TypeError), hdf5.writing(tmp_path / "b.h5") as f:
+        f["values"] = object()
+    with pytest.raises(FileNotFoundError), hdf5.writing(tmp_path / "none.h5", "r+"):
+        pass

@@ -51,7 +51,7 @@ FORBIDDEN = {
         f"lfads_tf2.{path.stem}" for path in PACKAGE.iterdir() if path.stem not in ("errors", "__init__")
     ),
     "lfads_tf2/errors.py": ("lfads_tf2",),
-    "lfads_tf2/files.py": ("lfads_tf2",),
+    "lfads_tf2/files/": ("lfads_tf2",),
     "lfads_tf2/types.py": ("lfads_tf2.data", "lfads_tf2.model", "lfads_tf2.training"),
 }  # fmt: skip
 # The compiled library is the one thing that the model keeps in a file.
@@ -60,7 +60,7 @@ KEPT_IN_A_FILE = ("lfads_tf2/model/native/building.py", "lfads_tf2/model/native/
 ON_THE_DEVICE = ("lfads_tf2/data/gathering.py", "lfads_tf2/data/resident.py", "lfads_tf2/data/streamed.py")
 WITHOUT_TENSORFLOW = (
     "lfads_tf2/__init__.py", "lfads_tf2/hyperparameters.py", "lfads_tf2/settings/", "lfads_tf2/types.py",
-    "lfads_tf2/errors.py", "lfads_tf2/files.py", "lfads_tf2/program/results.py", "lfads_tf2/program/screen.py",
+    "lfads_tf2/errors.py", "lfads_tf2/files/", "lfads_tf2/program/results.py", "lfads_tf2/program/screen.py",
     "lfads_tf2/metrics/", "lfads_tf2/data/", "lfads_tf2/session_results/", "lfads_tf2/synthetic/", "lfads_tf2/figures/",
     "lfads_tf2/online/", "lfads_tf2/recordings/", "lfads_tf2/training/schedules.py", "lfads_tf2/training/fit_log.py",
     "lfads_tf2/training/metrics_log.py",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import h5py
 from quality import run
-from quality_suite import SUITE
+from quality_data import SUITE
 
 AUTO = "--preset=auto"
 # The flags that make each kind, two ways each; files take them in turns.

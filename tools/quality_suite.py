@@ -1,16 +1,15 @@
-"""The suite of ``quality.py``: data sets with known rates, contenders, what is measured, and the table."""
+"""The suite of ``quality.py``: contenders, what is measured, and the table."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
+from quality_data import SUITE, DataSet, folders_of
 from scipy.ndimage import gaussian_filter1d
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
@@ -18,34 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 from lfads_tf2.metrics import baselines, held_out
 from lfads_tf2.metrics.rates import r2_truth
 
-
-class DataSet(NamedTuple):
-    """One set that the suite makes itself."""
-
-    simulate: list[str]  # words after ``lfads simulate``
-    published: str = ""  # the preset with the settings that were published for such data
-    flags: tuple[str, ...] = ()  # that every contender needs
-
-
-SUITE = {
-    "lorenz": DataSet(["lorenz", "--sessions=1"], "lorenz"),
-    "lorenz_few_trials": DataSet(
-        ["lorenz", "--sessions=1", "--conditions=12", "--trials_min=10", "--trials_max=10"], "lorenz"
-    ),
-    "lorenz_stitched": DataSet(["lorenz", "--sessions=2", "--conditions=30"], "lorenz"),
-    "chaotic_rnn": DataSet(["chaotic-rnn", "--conditions=60", "--trials=5", "--channels=30"], "chaotic_rnn_no_inputs"),
-    "chaotic_rnn_inputs": DataSet(
-        ["chaotic-rnn", "--preset=chaotic_rnn_inputs_g1p5", "--conditions=300", "--trials=1"], "chaotic_rnn_inputs_g1p5"
-    ),
-    "integration_to_bound": DataSet(
-        ["chaotic-rnn", "--preset=itb_rnn", "--conditions=150", "--trials=2"], "integration_to_bound"
-    ),
-    "gaussian": DataSet(
-        ["chaotic-rnn", "--preset=chaotic_rnn_no_inputs_gaussian", "--conditions=60", "--trials=5"],
-        "chaotic_rnn_gaussian",
-        ("--output_dist=gaussian",),
-    ),
-}
 PUBLISHED = "published"
 CONTENDERS = {
     "small_data": ["--preset=small_data"], "lfads_torch": ["--preset=lfads_torch_defaults"], PUBLISHED: [],
@@ -74,7 +45,8 @@ def measured(path: Path, folder: Path) -> dict[str, float]:
             true = f["valid_true_input"][()] if "valid_true_input" in f else np.zeros(0)
         # A pulse is a bin or two; noise that is integrated has no time of its own.
         if true.size and np.mean(np.any(true, axis=2)) < 0.1:
-            swings = np.linalg.norm(inputs - inputs.mean((0, 1)), axis=2)
+            # Inputs that all trials need at their start are not those of one trial.
+            swings = np.linalg.norm((inputs - inputs.mean(0)) / inputs.std(0), axis=2)
             times = np.argmax(swings, axis=1), np.argmax(np.linalg.norm(true, axis=2), axis=1)
             found["pulses"] = float(np.corrcoef(*times)[0, 1])
     return found
@@ -112,32 +84,6 @@ def simple(path: Path) -> dict[str, dict[str, float]]:
     }  # fmt: skip
 
 
-def fewer_trials(source: Path, target: Path, trials: int) -> None:
-    """Copies a data file with so many of its training trials, spread evenly over it."""
-    with h5py.File(source) as f, h5py.File(target, "w") as g:
-        number = len(f["train_data"])
-        rows = np.unique(np.linspace(0, number - 1, min(trials, number)).round().astype(int))
-        for name, values in f.items():
-            g[name] = values[rows] if name.startswith("train_") else values[()]
-
-
-def _data(output: Path, files: list[Path], run: Callable) -> dict[str, Path]:
-    """Folders of all data sets by name, made where they are not there yet."""
-    folders = {name: output / name / "data" for name in SUITE}
-    for name, made in SUITE.items():
-        if not folders[name].exists():
-            run("simulate", *made.simulate, f"--output_dir={folders[name].absolute()}")
-    for path in files:
-        source, _, trials = str(path).partition(":")
-        name = Path(source).stem + (f"_{trials}" if trials else "")
-        folders[name] = output / name / "data"
-        if not folders[name].exists():
-            folders[name].mkdir(parents=True)
-            target = folders[name] / f"{name}.h5"
-            fewer_trials(Path(source), target, int(trials)) if trials else shutil.copy(source, target)
-    return folders
-
-
 def suite(
     output: Path, files: list[Path], seeds: list[str], contenders: list[str], run: Callable, trained: Callable
 ) -> str:  # fmt: skip
@@ -154,7 +100,7 @@ def suite(
     for line in log.read_text().splitlines() if log.exists() else ():
         row = json.loads(line)
         done[row["data"], row["contender"], row["seed"]] = row
-    folders = _data(output, files, run)
+    folders = folders_of(output, files, run)
     for name, folder in folders.items():
         for contender, found in simple(sorted(folder.glob("*.h5"))[0]).items():
             done[name, contender, ""] = found

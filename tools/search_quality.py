@@ -15,7 +15,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from quality_suite import fewer_trials
+from quality_data import fewer_trials
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

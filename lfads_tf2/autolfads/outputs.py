@@ -15,7 +15,7 @@ from lfads_tf2.autolfads.population import Population
 from lfads_tf2.autolfads.records import best_epoch
 from lfads_tf2.autolfads.slot import Snapshot
 from lfads_tf2.data.fingerprint import fingerprints
-from lfads_tf2.files import atomic_path
+from lfads_tf2.files import atomic_path, hdf5
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference, crop_channels, named_outputs
 from lfads_tf2.program import model_files as model_io
@@ -113,7 +113,7 @@ def write_outputs(model, step: int, sessions: list[Session], folder: Path, devic
             path = folder / f"lfads_output_{stem_of(session.name)}.h5"
             with atomic_path(path) as temporary:
                 shutil.copyfile(session.path, temporary)
-                with h5py.File(temporary, "r+") as f:
+                with hdf5.writing(temporary, "r+") as f:
                     for half in ("train", "valid"):
                         if getattr(session, half) is not None:
                             _add_half(

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lfads_tf2.files import atomic_path
+from lfads_tf2.files import atomic_path, hdf5
 from lfads_tf2.program import sealed_hdf5
 
 UNITS = {
@@ -65,7 +65,7 @@ class RunsFile:
         trials: how many there will be.
     """
 
-    def __init__(self, f: h5py.File, trials: int):
+    def __init__(self, f: hdf5.WritableHDF5, trials: int):
         self._file, self._trials = f, trials
         self._arrays: dict[str, sealed_hdf5.Rows] = {}
         self._writer, self._last = ThreadPoolExecutor(1), None
@@ -91,6 +91,7 @@ class RunsFile:
                 shape = self._trials, *rows.shape[1:]
                 self._arrays[key] = sealed_hdf5.Rows(self._file, key, shape, rows.dtype, _compressed(shape))
             self._arrays[key].add(rows)
+        self._file.check()
 
     def close(self) -> None:
         """Ends the thread."""

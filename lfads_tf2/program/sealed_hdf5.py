@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from lfads_tf2.errors import LFADSError
+from lfads_tf2.files import hdf5
 
 log = logging.getLogger("lfads_tf2")
 
@@ -39,9 +40,9 @@ class DamagedFile(LFADSError, OSError):
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[h5py.File]:
+def writing(path: Path) -> Iterator[hdf5.WritableHDF5]:
     """A new file, sealed at the end of the block."""
-    with h5py.File(path, "w", libver=LIBVER) as f:
+    with hdf5.writing(path, libver=LIBVER) as f:
         yield f
     checksum = _checksum_of_file(path, path.stat().st_size)
     with path.open("ab") as file:

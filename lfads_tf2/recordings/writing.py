@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lfads_tf2.files import atomic_path
+from lfads_tf2.files import atomic_path, hdf5
 from lfads_tf2.recordings.halves import TRAIN, VALID
 from lfads_tf2.recordings.recording import RecordingError
 from lfads_tf2.recordings.trials import CutTrials
@@ -36,7 +36,7 @@ def write(cut: CutTrials, folder: Path, name: str = "") -> Path:
         raise RecordingError(f"--name must be a file's name without folders, got {name!r}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name.removesuffix('.h5')}.h5"
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, hdf5.writing(temporary) as file:
         file.attrs["bin_width_ms"] = cut.options.bin_ms
         for half, number in HALVES.items():
             _half(file, cut, half, np.flatnonzero(cut.half == number))

@@ -12,14 +12,13 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
 from lfads_tf2.data.entries import check_for
 from lfads_tf2.data.extras import condition_names
 from lfads_tf2.data.reading import read_session
 from lfads_tf2.errors import LFADSError
-from lfads_tf2.files import atomic_path
+from lfads_tf2.files import atomic_path, hdf5
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.metrics.ridge import RidgePath
 from lfads_tf2.program.results import COUNTERS, OPTIMISER_SLOTS, read_params, write_params
@@ -99,7 +98,7 @@ def prepare_start(model: Path, data_dir: Path, stem: str, new_file: Path, output
     dataclasses.replace(record, sessions={name: session}, data={}).write(start, 0)
     with atomic_path(data / new_file.name) as temporary:
         shutil.copyfile(new_file, temporary)
-        with h5py.File(temporary, "r+") as file:
+        with hdf5.writing(temporary, "r+") as file:
             # Their presence gives the model of this one session a read-in; their values are replaced by the weights.
             for key, value in (("alignment_matrix_cxf", maps[0]), ("alignment_bias_c", new.mean)):
                 file.pop(key, None)

@@ -213,7 +213,7 @@ def write_recording(path: Path, recording: Recording, settings: dict[str, Any]) 
     trials are counted from 0. ``settings`` also goes into the attribute ``info`` as JSON, and its ``bin_ms`` into
     ``bin_width_ms``. Raises OSError when the file cannot be written.
     """
-    import h5py  # here, so that --help need not wait for it
+    from lfads_tf2.files import hdf5  # here, so that --help need not wait for h5py
 
     count = len(recording.data)
     is_valid = np.arange(count) % (settings["train_to_valid"] + 1) == 0
@@ -233,7 +233,7 @@ def write_recording(path: Path, recording: Recording, settings: dict[str, Any]) 
         arrays[f"{half}_inds"], arrays[f"{half}_conditions"] = trials, of_trial
         for name, values in by_condition.items():
             arrays[f"{half}_{name}"] = None if values is None else values[of_trial]
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, hdf5.writing(temporary) as file:
         for name, values in arrays.items():
             if values is not None:
                 packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if np.size(values) > 1 else {}

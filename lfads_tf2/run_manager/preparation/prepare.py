@@ -15,12 +15,12 @@ import numpy as np
 
 from lfads_tf2.data.blocks import trial_blocks
 from lfads_tf2.errors import LFADSError
-from lfads_tf2.files import atomic_path, write_text
+from lfads_tf2.files import atomic_path, hdf5, write_text
 from lfads_tf2.run_manager.params.values import to_json
 from lfads_tf2.run_manager.preparation.trial_writer import HALVES, TrialWriter
 from lfads_tf2.run_manager.protocols import PreparableRun
 from lfads_tf2.run_manager.queue import commands
-from lfads_tf2.run_manager.recordings.input_info import InputInfo, write_input_info
+from lfads_tf2.run_manager.recordings.input_info import InputInfo, writing_input_info
 from lfads_tf2.run_manager.recordings.session_data import Rebinning, SessionData, SessionDataError
 
 log = logging.getLogger("lfads_tf2")
@@ -151,7 +151,7 @@ def write_session(run: PreparableRun, name: str, data: SessionData, extra: dict[
     halves = split(data.num_trials, params.trainToTestRatio)
     target, info_path = run.data_path / f"lfads_{name}.h5", run.data_path / f"inputInfo_{name}.h5"
     poisson = params.c_output_dist == "poisson"
-    with atomic_path(target) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(target) as temporary, hdf5.writing(temporary) as file:
         writer = TrialWriter(file, name, data.num_trials, halves)
         writer.write("data", data.counts, rebin, counts=poisson)
         if data.truth is not None:
@@ -177,7 +177,7 @@ def write_session(run: PreparableRun, name: str, data: SessionData, extra: dict[
             file[key] = values
         file.attrs["bin_width_ms"] = float(params.spikeBinMs)
     info = InputInfo(halves["train"], halves["valid"], params.data_hash, data.times, data.bin_ms, data.conditions, None)
-    with atomic_path(info_path) as temporary, write_input_info(temporary, info) as file:
+    with atomic_path(info_path) as temporary, writing_input_info(temporary, info) as file:
         if rebin.factor > 1:
             # In the model's own bins they are in the other file.
             _write_raw(file, data)

@@ -5,12 +5,15 @@ Ours is HDF5 and counts trials from 0; the MATLAB run manager's .mat files are r
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
+from lfads_tf2.files import hdf5
 from lfads_tf2.run_manager.loading import LoadError, load_file
 
 
@@ -26,20 +29,21 @@ class InputInfo(NamedTuple):
     counts: Any  # N x channels x time in the recording's own bins, perhaps not in memory; None where not stored
 
 
-def write_input_info(path: Path, info: InputInfo) -> h5py.File:
-    """Writes everything but counts to a new file and leaves it open, so that counts can follow in blocks."""
-    file = h5py.File(path, "w")
-    for name, values in (("trainInds", info.train_inds), ("validInds", info.valid_inds)):
-        file[name] = np.asarray(values, np.int64)
-        file[name].attrs["first_trial_is"] = 0
-    file["paramInputDataHash"] = info.data_hash
-    file["seq_timeVector"] = np.asarray(info.times, np.float64)
-    file["seq_timeVector"].attrs["unit"] = "ms"
-    file["seq_binSizeMs"] = float(info.bin_ms)
-    if info.conditions is not None:
-        text = info.conditions.dtype.kind in "OSU"
-        file.create_dataset("conditionId", data=info.conditions.astype(object) if text else info.conditions)
-    return file
+@contextlib.contextmanager
+def writing_input_info(path: Path, info: InputInfo) -> Iterator[h5py.File]:
+    """Writes everything but counts to a new file, and leaves it open for them to follow in blocks."""
+    with hdf5.writing(path) as file:
+        for name, values in (("trainInds", info.train_inds), ("validInds", info.valid_inds)):
+            file[name] = np.asarray(values, np.int64)
+            file[name].attrs["first_trial_is"] = 0
+        file["paramInputDataHash"] = info.data_hash
+        file["seq_timeVector"] = np.asarray(info.times, np.float64)
+        file["seq_timeVector"].attrs["unit"] = "ms"
+        file["seq_binSizeMs"] = float(info.bin_ms)
+        if info.conditions is not None:
+            text = info.conditions.dtype.kind in "OSU"
+            file.create_dataset("conditionId", data=info.conditions.astype(object) if text else info.conditions)
+        yield file
 
 
 def read_input_info(path: Path) -> InputInfo:

@@ -9,7 +9,7 @@ from typing import Protocol
 import h5py
 import numpy as np
 
-from lfads_tf2.files import atomic_path
+from lfads_tf2.files import atomic_path, hdf5
 from lfads_tf2.run_manager.loading import LoadError
 from lfads_tf2.run_manager.results.load import FitLog, PosteriorMeans, TrainedParams
 
@@ -35,7 +35,7 @@ def export_runs(runs: Sequence[Readable], path: Path) -> Path:
         LoadError: none of the runs has results.
     """
     found = 0
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, hdf5.writing(temporary) as file:
         for run in runs:
             params = getattr(run, "params", None)
             # Two sets of parameters have runs of the same name.
