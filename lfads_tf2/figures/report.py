@@ -20,8 +20,9 @@ from lfads_tf2.types import Session, Trials
 EXPLAINED = {
     "fit": "Costs of each epoch. The costs fall and level out; jumps while the weights of the KL and L2 costs still "
     "rise are normal. A validation cost that turns upwards while the training cost falls is over-fitting: more dropout "
-    "(a lower keep_prob), more L2, a larger KL weight or a smaller model. Both high and flat is under-fitting. The "
-    "dashed line marks the checkpoint in use.",
+    "(a lower keep_prob), more L2, a larger KL weight or a smaller model. Both high and flat is under-fitting. "
+    "Last the schedules: total costs are comparable once both weights are 1, and the learning rate falls towards the "
+    "end. The dashed line marks the checkpoint in use.",
     "trials": "Spikes as recorded beside the rates that the model infers from them, for three trials. The rates should "
     "keep what the spikes show, without their noise.",
     "traces": "The four channels whose inferred rates change most, in three trials: spikes as ticks below (longer "
@@ -63,7 +64,7 @@ def write_report(
         results: ``results[session name][half]``, half ``train`` or ``valid``, maps the keys of a model_runs file to
             trial-major arrays; the trials are the half's first ones. Missing sessions, halves and keys are left out.
             ``controller_outputs_sd`` (trials x bins x inputs), where given, is drawn as the inferred inputs' spread.
-        fit_log: columns of the fit log, see :func:`plots.fit_figure`. None or no rows: no fit curves.
+        fit_log: columns of an epoch each, see ``figures.fit.fit_columns``. None or no rows: no fit curves.
         chosen_step: training step of the checkpoint that made the results.
         unit: of the fit log's total and reconstruction costs.
         verdicts: by session name.

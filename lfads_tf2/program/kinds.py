@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError
 from lfads_tf2.figures import trials as plots
 from lfads_tf2.figures.drawing import pixels
+from lfads_tf2.figures.fit import fit_columns
 from lfads_tf2.figures.report import MOST_SESSIONS, write_report
 from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
@@ -142,11 +143,8 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         resuming.say_other_data(record, fingerprints(sessions))
         run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
-        fit = fit_of(
-            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics),
-            # --preset=auto gives a model one input for whatever may come, and says so.
-            has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists(),
-        )  # fmt: skip
+        # --preset=auto gives a model one input for whatever may come, and says so.
+        fit = fit_of(*_logs(folder, hp), has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists())
         for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)
@@ -248,8 +246,10 @@ def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> 
     writer.close()
 
 
-def _columns(path: Path, read: Callable) -> dict[str, np.ndarray] | None:
-    return read(path) if path.exists() else None
+def _logs(folder: Path, hp: HyperParameters) -> list[dict[str, np.ndarray] | None]:
+    """Columns of the fit log and of metrics.csv, None for one that is not there."""
+    files = ((folder / f"{hp.csv_log}.csv", fit_log.read), (folder / "metrics.csv", read_metrics))
+    return [read(path) if path.exists() else None for path, read in files]
 
 
 def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
@@ -262,7 +262,7 @@ def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
 
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict) -> None:
-    log_columns = _columns(folder / f"{hp.csv_log}.csv", fit_log.read)
+    log_columns = fit_columns(*_logs(folder, hp))
     lowest = newest(folder, LOWEST_VALIDATION)
     if hp.ic_enc_seq_len:
         sessions = [
