@@ -8,7 +8,7 @@ cross-validation on training trials, whole trials held out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,8 @@ PENALTIES = np.logspace(-5, 1, 13)
 OCTAVES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # bins; R² hardly changes from one to the next
 # More bins than these change R² in its third digit and take the report's time; so do more channels.
 MOST_ROWS, MOST_CHANNELS = 10_000, 150
+
+MOST_NAMED = 6  # dimensions that are told apart in one line
 
 
 class Half(NamedTuple):
@@ -48,13 +50,23 @@ class Decoding(NamedTuple):
 
     from_rates: Predicted
     from_smoothed: Predicted
+    names: list[str]  # K
     behavior: np.ndarray  # n x T x K; NaN: not known
     trials: np.ndarray  # n, their numbers in the validation half
     known: tuple[int, int]  # training and validation trials with known behaviour
     used: tuple[int, int]  # of these
 
+    def __str__(self) -> str:
+        r2 = np.array([self.from_rates.r2, self.from_smoothed.r2])
+        shown = ~np.isnan(r2).all(axis=0)
+        what = f"R² of {', '.join(name for name, one in zip(self.names, shown, strict=True) if one)}"
+        if shown.sum() > MOST_NAMED:
+            what, r2, shown = f"mean R² of {shown.sum()} dimensions", np.nanmean(r2, axis=1)[:, None], np.s_[:]
+        rates, simple = (", ".join(f"{value:.3f}" for value in one[shown]) for one in r2)
+        return f"Behaviour decoded, {what}: from inferred rates {rates}; from the smoothed recording {simple}."
 
-def decode(train: Half, valid: Half, first_bin: int = 0) -> Decoding | None:
+
+def decode(train: Half, valid: Half, first_bin: int = 0, names: Sequence[str] = ()) -> Decoding | None:
     """Decodes the behaviour of validation trials; trials and bins at the end that one array lacks are left out.
 
     At most MOST_ROWS bins of each half are used, in trials that are spread over it evenly, and of more channels than
@@ -63,6 +75,7 @@ def decode(train: Half, valid: Half, first_bin: int = 0) -> Decoding | None:
     Args:
         train, valid: the halves.
         first_bin: bin of the spikes where rates and behaviour start.
+        names: of the behaviour's dimensions; empty: numbers from 0.
 
     Returns:
         None: no dimension of the behaviour is known in two training trials and a validation trial, and changes there.
@@ -84,13 +97,14 @@ def decode(train: Half, valid: Half, first_bin: int = 0) -> Decoding | None:
     (train, _, train_known), (valid, trials, valid_known) = (_used(half, bins, lags) for half in (train, valid))
     if len(train.rates) < 2 or not len(valid.rates):
         return None
-    truth = _float(valid.behavior)
     from_rates = _best(((np.nan, train.rates, valid.rates),), train, valid, lags)
     from_smoothed = _best(_smoothings(train, valid, first_bin, bins), train, valid, lags)
     if np.isnan(from_rates.r2).all():
         return None
     used = len(train.rates), len(valid.rates)
-    return Decoding(from_rates._replace(widths=None), from_smoothed, truth, trials, (train_known, valid_known), used)
+    names = [*names] or [str(number) for number in range(train.behavior.shape[2])]
+    known = train_known, valid_known
+    return Decoding(from_rates._replace(widths=None), from_smoothed, names, valid.behavior, trials, known, used)
 
 
 def _common_bins(half: Half, first_bin: int) -> tuple[int, int, int]:

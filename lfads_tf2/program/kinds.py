@@ -29,6 +29,7 @@ from lfads_tf2.objective import UNITS
 from lfads_tf2.program import devices, results, resuming
 from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.assessment import against_masked_spikes, against_truth, is_scored
+from lfads_tf2.program.behavior_decoding import decoded_behavior
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results import load_session
@@ -263,12 +264,7 @@ def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict) -> None:
     log_columns = fit_columns(*_logs(folder, hp))
-    lowest = newest(folder, LOWEST_VALIDATION)
-    if hp.ic_enc_seq_len:
-        sessions = [
-            s._replace(**{n: t and t.from_bin(hp.ic_enc_seq_len) for n, t in (("train", s.train), ("valid", s.valid))})
-            for s in sessions
-        ]
+    lowest, first = newest(folder, LOWEST_VALIDATION), hp.ic_enc_seq_len
     try:
         chosen = step_of(lowest) if lowest else None
         shown = (
@@ -276,7 +272,14 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts
         )
         loaded = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
         found = {name: results_of.by_half() for name, results_of in loaded.items()}
-        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce], verdicts)
+        decodings = {s.name: decoded_behavior(s, found[s.name], first) for s in sessions if s.name in found}
+        decodings = {name: one for name, one in decodings.items() if one is not None}
+        sessions = [
+            s._replace(**{n: t and t.from_bin(first) for n, t in (("train", s.train), ("valid", s.valid))})
+            for s in sessions
+        ] if first else sessions  # fmt: skip
+        unit = UNITS[hp.recon_reduce]
+        written = write_report(folder, sessions, found, log_columns, chosen, unit, verdicts, decodings)
     except Exception:
         # The results are written; a figure that fails must not make the command fail.
         log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")
