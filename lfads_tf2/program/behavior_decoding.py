@@ -54,8 +54,8 @@ def _halves(session: Session, results: dict, behavior: Behavior, first_bin: int)
         if len(values) != len(trials.data) or values.shape[1] not in possible:
             bins = " or ".join(map(str, sorted(possible)))
             raise ResultsError(
-                f"{half}_behavior must have {len(trials.data)} trials and {bins} bins, as the data, got {len(values)} and "
-                f"{values.shape[1]}; store one value a bin"
+                f"{half}_behavior must have {len(trials.data)} trials and {bins} bins, as the data, got {len(values)} "
+                f"and {values.shape[1]}; store one value a bin"
             )
         rates = result["output_dist_params"][..., : trials.target.shape[2]]
         halves.append(Half(rates, trials.data[: len(rates)], values[: len(rates), first_bin:]))
