@@ -34,7 +34,7 @@ class Half(NamedTuple):
     """Training or validation trials: N trials in one order."""
 
     rates: np.ndarray  # N x T x D, any unit; NaN: not inferred
-    spikes: np.ndarray  # N x bins x channels that inference read, from the recording's first bin; NaN: not observed
+    spikes: np.ndarray  # N x bins x channels that inference read, from the trials' first bin; NaN: not observed
     behavior: np.ndarray  # N x T x K; NaN: not known
 
 
@@ -122,8 +122,9 @@ def _used(half: Half, bins: int, lags: int) -> tuple[Half, np.ndarray, int]:
     """The trials that are used, which these are, and how many have behaviour."""
     count = min(map(len, half))
     rates, behavior = half.rates[:count, :bins], half.behavior[:count, :bins]
-    inferred = np.isfinite(rates).all(axis=2)
-    known = np.flatnonzero((inferred[:, :, None] & np.isfinite(behavior))[:, lags - 1 :].any(axis=(1, 2)))
+    finite = np.isfinite(rates).all(axis=2)
+    inferred = np.all([finite[:, lag : lag + bins - lags + 1] for lag in range(lags)], axis=0)
+    known = np.flatnonzero((inferred[:, :, None] & np.isfinite(behavior[:, lags - 1 :])).any(axis=(1, 2)))
     most = max(FOLDS, MOST_ROWS // (bins - lags + 1))
     chosen = known[np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))]
     return Half(_float(rates[chosen]), half.spikes[:count][chosen], _float(behavior[chosen])), chosen, len(known)
@@ -196,9 +197,7 @@ def _predictors(
     if train.shape[2] > MOST_CHANNELS:
         train, valid = _components(train, valid)
     x, x_valid = _lagged(train, lags), _lagged(valid, lags)
-    mean, spread = x[inferred].mean(axis=0), x[inferred].std(axis=0)
-    # A channel that never changes has no weight, whatever rounding leaves of it.
-    scale = np.where(spread > 1e-9 * np.abs(mean), spread, np.inf)
+    mean, scale = _mean_and_scale(x[inferred])
     for rows, there in ((x, inferred), (x_valid, valid_inferred)):
         rows -= mean
         rows /= scale
@@ -206,12 +205,18 @@ def _predictors(
     return x, x_valid
 
 
+def _mean_and_scale(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each column the mean, and the standard deviation to divide it by."""
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    # A column that never changes has no weight, whatever rounding leaves of it.
+    return mean, np.where(spread > 1e-9 * np.abs(mean), spread, np.inf)
+
+
 def _components(train: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first MOST_CHANNELS principal components of the training trials' channels, each divided by its spread."""
     flat = train.reshape(-1, train.shape[2])
     flat = flat[np.isfinite(flat).all(axis=1)]
-    mean, spread = flat.mean(axis=0), flat.std(axis=0)
-    scale = np.where(spread > 1e-9 * np.abs(mean), spread, np.inf)
+    mean, scale = _mean_and_scale(flat)
     squares = (flat.T @ flat - len(flat) * np.outer(mean, mean)) / np.outer(scale, scale)
     vectors = np.linalg.eigh(squares)[1][:, -MOST_CHANNELS:] / scale[:, None]
     return (train - mean) @ vectors, (valid - mean) @ vectors

@@ -124,10 +124,14 @@ def test_what_one_array_lacks_is_left_out():
     assert (
         late.from_smoothed.r2 != decode(*(Half(*(a[:, -8:] for a in half)) for half in earlier)).from_smoothed.r2
     ).all()
+    for k, width in enumerate(late.from_smoothed.widths):
+        given = [half._replace(rates=by_kernel(half.spikes, width)[:, 4:]) for half in earlier]
+        assert decode(*given, first_bin=4).from_rates.r2[k] == pytest.approx(late.from_smoothed.r2[k], abs=1e-9)
     # Trials that were not inferred.
     gone = np.where(np.arange(15)[:, None, None] < 3, np.nan, valid.rates)
     fewer = decode(train, valid._replace(rates=gone))
     np.testing.assert_array_equal(fewer.trials, np.arange(3, 15))
+    assert decode(train, valid._replace(rates=np.where(np.arange(12)[:, None] % 3 > 0, valid.rates, np.nan))) is None
     kept = decode(train, Half(*(array[3:] for array in valid)))
     np.testing.assert_allclose(fewer.from_rates.r2, kept.from_rates.r2)
 
