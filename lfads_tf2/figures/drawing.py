@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from lfads_tf2.files import atomic_path
+from lfads_tf2.metrics.baselines import smoothed
 
 # Okabe and Ito's palette, which colour-blind readers tell apart.
 BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY = (
@@ -141,10 +142,7 @@ def condition_means(values: np.ndarray, conditions: Conditions) -> np.ndarray:
 def smooth(values: np.ndarray, scale: Scale) -> np.ndarray:
     """Gaussian smoothing along axis 1 (bins), s.d. 30 ms or one bin; the kernel is renormalised at the edges."""
     sd = SMOOTHING_MS / scale.bin_width_ms if scale.bin_width_ms else 1.0
-    bins = np.arange(values.shape[1])
-    kernel = np.exp(-0.5 * ((bins[:, None] - bins) / sd) ** 2)
-    kernel /= kernel.sum(axis=1, keepdims=True)
-    return np.einsum("ts,csd->ctd", kernel, values)
+    return smoothed(values, sd)
 
 
 def density(axes: Axes, x: np.ndarray, y: np.ndarray, scale: Scale) -> None:

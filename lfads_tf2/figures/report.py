@@ -12,16 +12,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lfads_tf2.figures import trials as plots
+from lfads_tf2.figures.behavior import behavior_figure, behavior_table
 from lfads_tf2.files import write_text
 from lfads_tf2.metrics import rates as metrics
+from lfads_tf2.metrics.decoding import Decoding
 from lfads_tf2.metrics.verdict import Verdict
 from lfads_tf2.types import Session, Trials
 
 EXPLAINED = {
     "fit": "Costs of each epoch. The costs fall and level out; jumps while the weights of the KL and L2 costs still "
     "rise are normal. A validation cost that turns upwards while the training cost falls is over-fitting: more dropout "
-    "(a lower keep_prob), more L2, a larger KL weight or a smaller model. Both high and flat is under-fitting. The "
-    "dashed line marks the checkpoint in use.",
+    "(a lower keep_prob), more L2, a larger KL weight or a smaller model. Both high and flat is under-fitting. "
+    "Last the schedules: total costs are comparable once both weights are 1, and the learning rate falls towards the "
+    "end. The dashed line marks the checkpoint in use.",
     "trials": "Spikes as recorded beside the rates that the model infers from them, for three trials. The rates should "
     "keep what the spikes show, without their noise.",
     "traces": "The four channels whose inferred rates change most, in three trials: spikes as ticks below (longer "
@@ -30,6 +33,8 @@ EXPLAINED = {
     "psth": "Averages over the trials of a condition: thin lines are the smoothed recording, thick lines the mean of "
     "the inferred rates. They should agree within the recording's noise. Right: all conditions, channels and bins; a "
     "good model lies along the dashed line.",
+    "behavior": "Behaviour of validation trials, read by a linear decoder from the inferred rates and from the "
+    "smoothed recording. Rates that are better than smoothing follow the recorded behaviour more closely.",
     "factors": "The few shared signals from which all rates are made. Top: all factors in three trials; middle: their "
     "main directions of change, averaged by condition; bottom: trajectories. Trials of one condition should stay "
     "together, and conditions that differ in behaviour should separate.",
@@ -54,6 +59,7 @@ def write_report(
     chosen_step: int | None = None,
     unit: str = "nats a trial",
     verdicts: Mapping[str, Verdict] | None = None,
+    decodings: Mapping[str, Decoding] | None = None,
 ) -> list[Path]:
     """Draw every figure that the results allow into ``save_dir``/report, with a page that explains them.
 
@@ -63,10 +69,10 @@ def write_report(
         results: ``results[session name][half]``, half ``train`` or ``valid``, maps the keys of a model_runs file to
             trial-major arrays; the trials are the half's first ones. Missing sessions, halves and keys are left out.
             ``controller_outputs_sd`` (trials x bins x inputs), where given, is drawn as the inferred inputs' spread.
-        fit_log: columns of the fit log, see :func:`plots.fit_figure`. None or no rows: no fit curves.
+        fit_log: columns of an epoch each, see ``figures.fit.fit_columns``. None or no rows: no fit curves.
         chosen_step: training step of the checkpoint that made the results.
         unit: of the fit log's total and reconstruction costs.
-        verdicts: by session name.
+        verdicts, decodings: by session name.
 
     Returns:
         The files written; the page ``index.html`` is the last.
@@ -89,8 +95,10 @@ def write_report(
         image = f'<img src="data:image/png;base64,{picture}" alt="{kind}">'
         page.append(f"<p>{html.escape(EXPLAINED[kind])}</p>\n<p>{image}</p>")
 
-    for name, verdict in (verdicts or {}).items():
-        page.append(f"<p><strong>{html.escape(name)}</strong> {html.escape(str(verdict))}</p>")
+    decodings = decodings or {}
+    for said in (verdicts or {}), decodings:
+        for name, sentence in said.items():
+            page.append(f"<p><strong>{html.escape(name)}</strong> {html.escape(str(sentence))}</p>")
     if fit_log is not None and len(fit_log.get("step", ())):
         page.append("<h2>Fit</h2>")
         add("fit", "fit", plots.fit_figure(fit_log, chosen_step, unit))
@@ -102,7 +110,10 @@ def write_report(
         if halves:
             stem = _file_stem(session.name, taken)
             page.append(f"<h2>Session {html.escape(session.name)}</h2>\n{_numbers(halves)}")
-            for kind, figure in _session_figures(session, halves).items():
+            decoding = decodings.get(session.name)
+            if decoding is not None:
+                page.append(behavior_table(decoding, plots.Scale(session.bin_width_ms)))
+            for kind, figure in _session_figures(session, halves, decoding).items():
                 add(kind, f"{stem}_{kind}", figure)
     write_text(folder / "index.html", _page(page))
     return [*written, folder / "index.html"]
@@ -144,7 +155,7 @@ def _shown_halves(session: Session, results: dict[str, dict[str, np.ndarray]]) -
     return halves
 
 
-def _session_figures(session: Session, halves: dict[str, _Half]) -> dict[str, Figure]:
+def _session_figures(session: Session, halves: dict[str, _Half], decoding: Decoding | None) -> dict[str, Figure]:
     """Figures by kind. Validation trials are shown where there are any: the model was not fitted to them."""
     name = "valid" if "valid" in halves else "train"
     half = halves[name]
@@ -154,6 +165,8 @@ def _session_figures(session: Session, halves: dict[str, _Half]) -> dict[str, Fi
     }
     if half.conditions is not None:
         figures["psth"] = plots.psth_figure(half.data, half.rates, half.conditions, half.scale)
+    if decoding is not None:
+        figures["behavior"] = behavior_figure(decoding, half.scale)
     factors, inputs = half.get("factors"), half.get("controller_outputs")
     if factors is not None:
         figures["factors"] = plots.factors_figure(factors, half.scale, half.conditions)

@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 from lfads_tf2.figures.drawing import (
     BLUE,
     GREY,
-    ORANGE,
     PALETTE,
     VERMILLION,
     Conditions,
@@ -27,6 +26,7 @@ from lfads_tf2.figures.drawing import (
     smooth,
     spread_out,
 )
+from lfads_tf2.figures.fit import fit_figure
 from lfads_tf2.figures.latents import factors_figure, initial_conditions_figure, inputs_figure
 from lfads_tf2.metrics.rates import mean_channel_correlation, r2_truth
 
@@ -166,48 +166,4 @@ def truth_figure(rates: np.ndarray, truth: np.ndarray, scale: Scale) -> Figure:
     right.set_ylim(max(-0.5, min(0.0, np.nanmin([*scores, 0.0]))), 1)
     right.axhline(0, color="black", linewidth=0.8)
     right.set(xlabel="channel", ylabel="R²", title="each channel (1 is perfect, 0 is as good as a constant rate)")
-    return figure
-
-
-def fit_figure(log: dict[str, np.ndarray], chosen_step: int | None = None, unit: str = "nats a trial") -> Figure:
-    """Costs, weights and learning rate against epoch; a dashed line marks the chosen checkpoint.
-
-    log: columns of equal length: epoch, step, total_train, total_valid, recon_train, ..., kl_weight, l2_weight and,
-    where there is one, learning_rate. Columns may be absent. unit: of total and reconstruction cost.
-    """
-    epochs = np.asarray(log["epoch"] if "epoch" in log else log["step"])
-    marked = epochs[np.argmin(np.abs(np.asarray(log["step"]) - chosen_step))] if chosen_step is not None else None
-    panels = [
-        (f"total cost ({unit})", {"total_train": "train", "total_valid": "valid"}),
-        (f"reconstruction cost ({unit})", {"recon_train": "train", "recon_valid": "valid"}),
-        ("KL cost (nats a trial)", {"kl_train": "train", "kl_valid": "valid"}),
-        ("L2 cost", {"l2": "L2"}),
-        ("weights of the costs", {"kl_weight": "KL weight", "l2_weight": "L2 weight"}),
-        ("learning rate", {"learning_rate": "learning rate"}),
-    ]
-    panels = [panel for panel in panels if any(column in log for column in panel[1])]
-    # The second line is dashed: both cost weights often rise together, one upon the other.
-    solid, other = {"color": BLUE, "linewidth": 1.6}, {"color": ORANGE, "linewidth": 1.6, "linestyle": (0, (4, 1.5))}
-    figure = new_figure(14, 7.5, "Fit")
-    grid = figure.subplots(2, 3, sharex=True)
-    for axes, (title, columns) in zip(grid.flat, panels, strict=False):
-        present = {label: np.asarray(log[column], float) for column, label in columns.items() if column in log}
-        for look, (label, values) in zip((solid, other), present.items(), strict=False):
-            axes.plot(epochs, values, label=label, **look, **marker(len(epochs)))
-        if marked is not None:
-            axes.axvline(marked, color="black", linestyle="--", linewidth=1, label=f"chosen, step {chosen_step}")
-        later = np.concatenate([values[len(epochs) // 10 :] for values in present.values()])
-        later = later[np.isfinite(later)]
-        if len(epochs) >= 50 and title.endswith("trial)") and later.size:
-            # The first epochs' costs are so large that the rest would look flat.
-            low, high = later.min(), later.max()
-            axes.set_ylim(low - 0.05 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
-        if title == "learning rate":
-            axes.set_yscale("log")
-        axes.set_title(title, fontsize=11)
-        axes.tick_params(labelbottom=True)
-        axes.legend(fontsize="small")
-        axes.set_xlabel("epoch" if "epoch" in log else "step")
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
     return figure

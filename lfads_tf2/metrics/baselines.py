@@ -5,6 +5,7 @@ Rates are expected spikes a bin, arrays trials x bins x channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,28 @@ class Smoothed(NamedTuple):
     gains: Gains
 
 
+def widths_for(bins: int, widths: Sequence[float] = WIDTHS) -> list[float]:
+    """Those of rising widths that are worth trying in trials of so many bins."""
+    return [width for width in widths if width == widths[0] or width < bins]
+
+
+def _kernel(bins: int, width: float) -> np.ndarray:
+    """bins x bins: weight of one bin for another by their distance."""
+    lag = np.arange(bins)
+    return np.exp(-0.5 * ((lag[:, None] - lag) / width) ** 2)
+
+
+def smoothed(values: np.ndarray, width: float) -> np.ndarray:
+    """Gaussian smoothing along the bins; the kernel's weights sum to 1 at the edges too.
+
+    Args:
+        values: trials x bins x channels, or bins x channels; without NaN.
+        width: standard deviation of the kernel in bins.
+    """
+    kernel = _kernel(values.shape[-2], width)
+    return (kernel / kernel.sum(axis=1, keepdims=True)) @ values
+
+
 def smoothed_without_itself(spikes: np.ndarray, width: float, means: np.ndarray | None = None) -> np.ndarray:
     """Each entry from its neighbours in time by a Gaussian kernel without its own bin.
 
@@ -35,9 +58,7 @@ def smoothed_without_itself(spikes: np.ndarray, width: float, means: np.ndarray 
         width: standard deviation of the kernel in bins.
         means: each channel's mean count; None: in these trials.
     """
-    bins, means = spikes.shape[1], channel_means(spikes) if means is None else means
-    lag = np.arange(bins)
-    kernel = np.exp(-0.5 * ((lag[:, None] - lag) / width) ** 2)
+    means, kernel = channel_means(spikes) if means is None else means, _kernel(spikes.shape[1], width)
     np.fill_diagonal(kernel, 0.0)
     known = np.where(np.isnan(spikes), means, spikes) if spikes.dtype.kind == "f" else spikes.astype(np.float64)
     share = MEAN_SHARE * np.sqrt(2 * np.pi) * width
@@ -54,7 +75,7 @@ def best_smoothing(spikes: np.ndarray) -> Smoothed:
             sums.add(smoothed_without_itself(spikes[part], width, means), spikes[part], means)
         return Smoothed(width, sums)
 
-    tried = [gains(width) for width in WIDTHS if width == WIDTHS[0] or width < spikes.shape[1]]
+    tried = [gains(width) for width in widths_for(spikes.shape[1])]
     return max(tried, key=lambda found: np.nan_to_num(found.gains.score().bits, nan=-np.inf))
 
 
@@ -80,14 +101,11 @@ def condition_averages(
         train_conditions, conditions: of the training trials and of those to predict.
         width: standard deviation of the Gaussian kernel in bins.
     """
-    lag = np.arange(train.shape[1])
-    kernel = np.exp(-0.5 * ((lag[:, None] - lag) / width) ** 2)
-    kernel /= kernel.sum(1, keepdims=True)
     averages, means = {}, channel_means(train)
     for condition in np.unique(conditions):
         own = train[train_conditions == condition]
         seen = ~np.isnan(own) if own.dtype.kind == "f" else np.ones(own.shape, bool)
         # One trial's worth of the mean rate keeps an estimate of 0 from forbidding every spike.
         total = np.sum(own, axis=0, where=seen, dtype=np.float64) + MEAN_SHARE * means
-        averages[condition] = kernel @ (total / (seen.sum(axis=0) + MEAN_SHARE))
+        averages[condition] = smoothed(total / (seen.sum(axis=0) + MEAN_SHARE), width)
     return np.stack([averages[condition] for condition in conditions])

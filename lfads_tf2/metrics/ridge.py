@@ -10,6 +10,25 @@ LAMBDAS = np.logspace(-5, 2, 15)
 FOLDS = 10
 
 
+class Moments(NamedTuple):
+    """Sums over samples, which are all that least squares needs; n inputs, k outputs."""
+
+    count: int
+    x: np.ndarray  # n
+    y: np.ndarray  # k
+    xx: np.ndarray  # n x n
+    xy: np.ndarray  # n x k
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> Moments:
+        """Of samples x n and samples x k, which should have means near 0: sums of squares hide small spreads."""
+        return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y)
+
+    def without(self, other: Moments) -> Moments:
+        """Of the samples that are not among the other ones."""
+        return Moments(*(mine - its for mine, its in zip(self, other, strict=True)))
+
+
 class RidgePath:
     """Least squares with an intercept and a penalty ‖w‖² on the weights, for any number of penalties.
 
@@ -22,8 +41,21 @@ class RidgePath:
         self.x_mean, self.y_mean = x.mean(axis=0), y.mean(axis=0)
         # Centring spares the intercept.
         centred = x - self.x_mean
-        self.values, self.vectors = np.linalg.eigh(centred.T @ centred)
-        self.rotated = self.vectors.T @ (centred.T @ (y - self.y_mean))
+        self._decompose(centred.T @ centred, centred.T @ (y - self.y_mean))
+
+    @classmethod
+    def of_moments(cls, moments: Moments) -> RidgePath:
+        """The same from sums over the samples."""
+        path = cls.__new__(cls)
+        path.x_mean, path.y_mean = moments.x / moments.count, moments.y / moments.count
+        path._decompose(
+            moments.xx - np.outer(path.x_mean, moments.x), moments.xy - np.outer(path.x_mean, moments.y)
+        )  # fmt: skip
+        return path
+
+    def _decompose(self, squares: np.ndarray, products: np.ndarray) -> None:
+        self.values, self.vectors = np.linalg.eigh(squares)
+        self.rotated = self.vectors.T @ products
 
     def weights(self, penalty: float) -> np.ndarray:
         """inputs x outputs at this penalty, above 0."""

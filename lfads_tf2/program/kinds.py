@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError
 from lfads_tf2.figures import trials as plots
 from lfads_tf2.figures.drawing import pixels
+from lfads_tf2.figures.fit import fit_columns
 from lfads_tf2.figures.report import MOST_SESSIONS, write_report
 from lfads_tf2.files import write_text
 from lfads_tf2.hyperparameters import HyperParameters
@@ -28,6 +29,7 @@ from lfads_tf2.objective import UNITS
 from lfads_tf2.program import devices, results, resuming
 from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.assessment import against_masked_spikes, against_truth, is_scored
+from lfads_tf2.program.behavior_decoding import decoded_behavior
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results import load_session
@@ -142,11 +144,8 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         resuming.say_other_data(record, fingerprints(sessions))
         run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
-        fit = fit_of(
-            _columns(folder / f"{hp.csv_log}.csv", fit_log.read), _columns(folder / "metrics.csv", read_metrics),
-            # --preset=auto gives a model one input for whatever may come, and says so.
-            has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists(),
-        )  # fmt: skip
+        # --preset=auto gives a model one input for whatever may come, and says so.
+        fit = fit_of(*_logs(folder, hp), has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists())
         for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)
@@ -248,8 +247,10 @@ def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> 
     writer.close()
 
 
-def _columns(path: Path, read: Callable) -> dict[str, np.ndarray] | None:
-    return read(path) if path.exists() else None
+def _logs(folder: Path, hp: HyperParameters) -> list[dict[str, np.ndarray] | None]:
+    """Columns of the fit log and of metrics.csv, None for one that is not there."""
+    files = ((folder / f"{hp.csv_log}.csv", fit_log.read), (folder / "metrics.csv", read_metrics))
+    return [read(path) if path.exists() else None for path, read in files]
 
 
 def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
@@ -262,13 +263,8 @@ def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
 
 
 def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict) -> None:
-    log_columns = _columns(folder / f"{hp.csv_log}.csv", fit_log.read)
-    lowest = newest(folder, LOWEST_VALIDATION)
-    if hp.ic_enc_seq_len:
-        sessions = [
-            s._replace(**{n: t and t.from_bin(hp.ic_enc_seq_len) for n, t in (("train", s.train), ("valid", s.valid))})
-            for s in sessions
-        ]
+    log_columns = fit_columns(*_logs(folder, hp))
+    lowest, first = newest(folder, LOWEST_VALIDATION), hp.ic_enc_seq_len
     try:
         chosen = step_of(lowest) if lowest else None
         shown = (
@@ -276,7 +272,14 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts
         )
         loaded = {n: load_session(folder, n, kind=hp.kind, stem=hp.output_filename_stem) for n in shown}
         found = {name: results_of.by_half() for name, results_of in loaded.items()}
-        written = write_report(folder, sessions, found, log_columns, chosen, UNITS[hp.recon_reduce], verdicts)
+        decodings = {s.name: decoded_behavior(s, found[s.name], first) for s in sessions if s.name in found}
+        decodings = {name: one for name, one in decodings.items() if one is not None}
+        sessions = [
+            s._replace(**{n: t and t.from_bin(first) for n, t in (("train", s.train), ("valid", s.valid))})
+            for s in sessions
+        ] if first else sessions  # fmt: skip
+        unit = UNITS[hp.recon_reduce]
+        written = write_report(folder, sessions, found, log_columns, chosen, unit, verdicts, decodings)
     except Exception:
         # The results are written; a figure that fails must not make the command fail.
         log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")

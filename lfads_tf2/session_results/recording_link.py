@@ -72,7 +72,7 @@ def _read(group: h5py.Group) -> RecordingLink:
 
     known = {"unit_ids", "unit_index"}
     behavior = next((group[f"{half}_behavior"] for half in ("train", "valid") if f"{half}_behavior" in group), None)
-    labels = {} if behavior is None else {name: _words(behavior.attrs.get(name)) for name in ("names", "units")}
+    labels = {} if behavior is None else {name: words(behavior.attrs.get(name)) for name in ("names", "units")}
     overlap = attributes.get("overlap_ms")
     return RecordingLink(
         Path(attributes.get("source_path", "")), attributes.get("source_sha256", ""),
@@ -115,7 +115,7 @@ def _array(dataset: h5py.Dataset) -> np.ndarray:
     return dataset.asstr()[()].astype(str) if h5py.check_string_dtype(dataset.dtype) else dataset[()]
 
 
-def _words(value: Any) -> list[str]:
+def words(value: Any) -> list[str]:
     """Names in an attribute: a list of text, or JSON of one."""
     if value is None:
         return []

@@ -168,6 +168,23 @@ def test_only_the_first_trials(limit, folder):
         assert len(results.read_runs(path)[0]["factors"]) == min(limit, trials)
 
 
+@pytest.mark.parametrize("limit", [0, 5])
+def test_behaviour_in_the_file_is_decoded_in_the_report(limit, folder, caplog):
+    caplog.set_level(logging.INFO, "lfads_tf2")
+    with h5py.File(folder / "one.h5", "r+") as file:
+        for half in ("train", "valid"):
+            file[f"{half}_behavior"] = np.cumsum(file[f"{half}_truth"][:, :, :2], axis=1)
+        file["train_behavior"].attrs["names"] = ["left", "right"]
+    argv = ("--kind=posterior_push_mean", f"--data_dir={folder}", "--device=cpu:0", "--report")
+    assert run(*argv, *([f"--ps_nexamples_to_process={limit}"] if limit else [])) == 0
+    assert "one.h5: Behaviour decoded, R² of left, right: from inferred rates" in caplog.text
+    report = folder / "lfads_output" / "report"
+    assert (report / "one_behavior.png").exists() and (report / "fit.png").exists()
+    page = (report / "index.html").read_text(encoding="utf-8")
+    used = f"{limit or TRAIN} training trials and scored on {limit or VALID} validation trials"
+    assert "<th>left</th>" in page and used in page
+
+
 def test_a_session_too_large_for_memory_gives_the_same_and_is_not_drawn(folder, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "lfads_tf2")
     argv, found = ("--kind=posterior_push_mean", f"--data_dir={folder}", "--device=cpu:0", "--report"), []
