@@ -17,8 +17,8 @@ from lfads_tf2.metrics.held_out import Gains, Score
 # What is explained of spikes that were read and is not predicted, as a share of the former, above which it is copied.
 # Good fits of the suite lose up to 0.2.
 COPIED_SHARE = 0.3
-# Nats a trial below which a posterior is its prior.
-UNUSED_KL = 0.3
+# Nats a trial below which a posterior is its prior; and below which it is on its way there, if nothing is predicted.
+UNUSED_KL, LITTLE_KL = 0.3, 1.0
 # Of the whole fall of the validation reconstruction, in the last tenth of the epochs. Rates still gain long after this
 # has levelled out, so the learning rate decides too: what is left of it at the end.
 STILL_FALLING, RATE_LEFT = 0.004, 0.2
@@ -108,7 +108,8 @@ def judge(
         if lead.bits < -2 * lead.error:
             beaten.append(name)
     copies = read - score.bits > max(COPIED_SHARE * abs(read), 2 * score.error)
-    if fit.kl < UNUSED_KL:
+    predicts = score.bits > 2 * np.nan_to_num(score.error)
+    if fit.kl < (UNUSED_KL if predicts else LITTLE_KL):
         kind = "latents unused"
     elif fit.kl_weight < 1:
         kind = "ended too early"
@@ -116,7 +117,7 @@ def judge(
         kind = "copies single spikes"
     elif fit.falling > STILL_FALLING or fit.rate_left > RATE_LEFT:
         kind = "ended too early"
-    elif beaten:
+    elif beaten or not predicts:
         kind = "too flat"
     else:
         kind = "good"

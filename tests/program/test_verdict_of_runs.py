@@ -18,12 +18,12 @@ SIZES = (
     "--batch_size=20", "--device=cpu:0", "--noreport", "--seed=1", "--held_out_epochs=0",
 )  # fmt: skip
 MADE = {
-    "good": ("--preset=auto", "--max_epochs=150"),
+    "good": ("--preset=auto", "--max_epochs=100"),
     "copies single spikes": (
         "--preset=auto", "--co_dim=6", "--keep_prob=1", "--kl_co_weight=0", "--kl_ic_weight=0", "--l2_gen_scale=0",
-        "--l2_con_scale=0", "--max_epochs=250",
+        "--l2_con_scale=0", "--max_epochs=150",
     ),
-    "too flat": ("--preset=auto", "--co_dim=0", "--keep_prob=0.5", "--l2_gen_scale=0", "--max_epochs=100"),
+    "too flat": ("--preset=auto", "--co_dim=0", "--l2_gen_scale=20000", "--kl_ic_weight=0.1", "--max_epochs=100"),
     "ended too early": ("--co_dim=1", "--max_epochs=20"),
     "latents unused": (
         "--preset=auto", "--kl_ic_weight=50", "--kl_co_weight=50", "--kl_increase_epochs=5", "--max_epochs=60",
