@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from quality_suite import CONTENDERS, measured, suite
+from quality_measures import measured
+from quality_suite import CONTENDERS, suite
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = 64
