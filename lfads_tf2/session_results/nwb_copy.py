@@ -15,7 +15,7 @@ import numpy as np
 
 from lfads_tf2 import __version__
 from lfads_tf2.data.linked_files import external_links, linked_files_problem
-from lfads_tf2.files import atomic_path
+from lfads_tf2.files import atomic_path, hdf5
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.labelled import needed
 from lfads_tf2.session_results.session_arrays import QUANTITIES, OnClock, SessionArrays
@@ -75,12 +75,15 @@ def to_nwb(
         if source is not None:
             shutil.copyfile(source, temporary)
             temporary.chmod(0o644)
-        if source is None:
-            writer = pynwb.NWBHDF5IO(str(temporary), "w")
-            file = _new_file(pynwb, results, session_start_time or link.session_start_time, subject)
-        else:
-            writer, file = _opened(pynwb, temporary, source)
-        with writer:
+            _point_at_the_same_files(temporary, source)
+        with (
+            hdf5.writing(temporary, "w" if source is None else "r+") as copy,
+            pynwb.NWBHDF5IO(file=copy, mode="w" if source is None else "a") as writer,
+        ):
+            if source is None:
+                file = _new_file(pynwb, results, session_start_time or link.session_start_time, subject)
+            else:
+                file = _content(writer, source)
             _add(pynwb, file, results, clocked, prefix)
             writer.write(file, cache_spec=source is None)
     return path
@@ -108,22 +111,23 @@ def _checked_source(results: SessionArrays, source: str | Path | None, any_sourc
 
 def _point_at_the_same_files(copy: Path, source: Path) -> None:
     """Makes links to other files, which count from a file's own folder, lead from the copy to what they led to."""
-    with h5py.File(source, "r") as file:
-        links = list(external_links(file))
+    try:
+        with h5py.File(source, "r") as file:
+            links = list(external_links(file))
+    except (OSError, ValueError, KeyError) as error:
+        raise ResultsError(f"{source} cannot be read as an NWB file: {error}") from None
     if not links:
         return
-    with h5py.File(copy, "a") as file:
+    with hdf5.writing(copy, "r+") as file:
         for link in links:
             del file[link.place]
             file[link.place] = h5py.ExternalLink(str(link.path), link.inside)
 
 
-def _opened(pynwb, copy: Path, source: Path):
-    """The copy of an NWB file, open to be added to, and its content."""
+def _content(writer, source: Path):
+    """What an NWB file that is open to be added to holds."""
     try:
-        _point_at_the_same_files(copy, source)
-        writer = pynwb.NWBHDF5IO(str(copy), "a")
-        return writer, writer.read()
+        return writer.read()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{source} cannot be read as an NWB file: {error}") from None
 
