@@ -28,7 +28,7 @@ WAYS = {
     ),
     "too flat": (
         [AUTO, "--co_dim=0", "--keep_prob=0.3", "--l2_gen_scale=20000"],
-        [AUTO, "--co_dim=0", "--keep_prob=0.2", "--kl_ic_weight=4"],
+        [AUTO, "--co_dim=0", "--keep_prob=0.4", "--l2_gen_scale=50000", "--kl_ic_weight=0.3"],
     ),
     "ended too early": (
         ["--max_epochs=60"],

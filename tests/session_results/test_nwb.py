@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 import h5py
@@ -176,3 +177,20 @@ def test_what_is_no_nwb_file(tmp_path, recording):
     with pytest.raises(ResultsError, match="cannot be read as an NWB file"):
         one.to_nwb(tmp_path / "out.nwb", source=damaged, any_source=True)
     assert not (tmp_path / "out.nwb").exists()
+
+
+def test_a_full_disk_is_one_error(tmp_path, recording, monkeypatch):
+    from lfads_tf2.files import hdf5
+
+    results, room = results_of(tmp_path, recording), recording.stat().st_size + 2000
+
+    class SmallDisk(hdf5.Disk):
+        def write(self, data):
+            if self.error is None and self.tell() + len(data) > room:
+                self.error = OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(hdf5, "Disk", SmallDisk)
+    with pytest.raises(OSError, match="No space left"):
+        results.to_nwb(tmp_path / "out.nwb")
+    assert not list(tmp_path.glob("*out.nwb*"))
