@@ -86,27 +86,29 @@ def fit_of(
 
 
 def judge(
-    read: float, held_out: Gains, baselines: Mapping[str, Gains], fit: Fit, ceiling: Score | None = None
+    read: float,
+    held_out: Gains,
+    sharper: Gains,
+    baselines: Mapping[str, Gains],
+    fit: Fit,
+    ceiling: Score | None = None,
 ) -> Verdict:
     """The verdict on rates.
 
     Args:
         read: bits a spike of the spikes that the encoders read.
         held_out: of the spikes that were masked from them.
+        sharper: the same of these rates with larger swings, see ``baselines.sharpened``.
         baselines: simple predictions of the same spikes, by name.
         fit: how training went.
         ceiling: the true rates' own score, where they are known.
     """
     score = held_out.score()
     words = [f"{score} bits/spike of held-out spikes, {read:.3f} of the spikes it read"]
-    words += [f"{name} {gains.score().bits:.3f}" for name, gains in baselines.items()]
+    compared = {"the same with larger swings": sharper, **baselines}
+    words += [f"{name} {gains.score().bits:.3f}" for name, gains in compared.items()]
     if ceiling is not None:
         words.append(f"true rates {ceiling.bits:.3f}")
-    beaten = []
-    for name, gains in baselines.items():
-        lead = held_out.above(gains)
-        if lead.bits < -2 * lead.error:
-            beaten.append(name)
     copies = read - score.bits > max(COPIED_SHARE * abs(read), 2 * score.error)
     predicts = score.bits > 2 * np.nan_to_num(score.error)
     if fit.kl < (UNUSED_KL if predicts else LITTLE_KL):
@@ -115,9 +117,13 @@ def judge(
         kind = "ended too early"
     elif copies:
         kind = "copies single spikes"
-    elif fit.falling > STILL_FALLING or fit.rate_left > RATE_LEFT:
+    elif fit.falling > STILL_FALLING:
         kind = "ended too early"
-    elif beaten or not predicts:
+    elif _is_beaten(held_out, sharper):
+        kind = "too flat"
+    elif fit.rate_left > RATE_LEFT:
+        kind = "ended too early"
+    elif not predicts or any(_is_beaten(held_out, other) for other in baselines.values()):
         kind = "too flat"
     else:
         kind = "good"
@@ -131,3 +137,8 @@ def judge(
             "these data as well, and trains faster."
         )
     return Verdict(kind, ", ".join(words), note)
+
+
+def _is_beaten(held_out: Gains, other: Gains) -> bool:
+    lead = held_out.above(other)
+    return lead.bits < -2 * lead.error

@@ -68,14 +68,14 @@ def against_masked_spikes(
     gains, read = gains_of(lambda part: rates[part]), gains_of(lambda part: inferred[part]).score().bits
     smoothing = baselines.best_smoothing(spikes)
     simple = {f"best smoothing ({smoothing.width:g} bins)": smoothing.gains}
-    simple["the same with larger swings"] = gains_of(lambda part: baselines.sharpened(rates[part], means))
+    sharper = gains_of(lambda part: baselines.sharpened(rates[part], means))
     if trials.conditions is not None and session.train.conditions is not None:
         width = max(smoothing.width / 2, baselines.WIDTHS[0])
         train, (which, own) = session.train, np.unique(trials.conditions, return_inverse=True)
         averages = baselines.condition_averages(np.asarray(train.target[:, first:]), train.conditions, which, width)
         simple["condition averages"] = gains_of(lambda part: averages[own[part]])
     ceiling = None if trials.truth is None else score_of(trials.truth[:, first:], spikes)
-    verdict, score = judge(read, gains, simple, fit, ceiling), gains.score()
+    verdict, score = judge(read, gains, sharper, simple, fit, ceiling), gains.score()
     attributes = {"bps_read": read, "held_out_bps": score.bits, "held_out_bps_error": score.error}
     attributes |= {"verdict": verdict.kind} | ({} if ceiling is None else {"held_out_bps_ceiling": ceiling.bits})
     log.info("%s: %s", session.name, verdict)
