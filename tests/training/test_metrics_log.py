@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -134,3 +135,24 @@ def test_tensorboard_and_searches_have_the_same_names(tmp_path):
     # Held-out spikes have one name in both; "auto" stands for another one.
     assert {*scalars.SEARCH, scalars.HELD_OUT} <= set(columns)
     assert set(METRICS) <= {*scalars.SEARCH.values(), scalars.HELD_OUT, "auto"}
+
+
+def test_tensorboard_gets_what_its_own_scalars_are(tmp_path):
+    import tensorflow as tf
+    from tensorflow.compat.v1 import train
+
+    from lfads_tf2.training.tensorboard import TensorBoard
+
+    def values(folder):
+        (path,) = folder.iterdir()
+        return [(event.step, value) for event in train.summary_iterator(str(path)) for value in event.summary.value]
+
+    with tf.summary.create_file_writer(str(tmp_path / "own")).as_default():
+        for step in (3, 6):
+            tf.summary.scalar("valid/total", 1.5 + step, step=step)
+    board = TensorBoard(tmp_path / "ours", SimpleNamespace(has_controller=False))
+    for step in (3, 6):
+        board.write({"epoch": 0, "step": step, "valid/total": 1.5 + step})
+    board.close()
+    assert values(tmp_path / "ours") == values(tmp_path / "own")
+    assert [step for step, _ in values(tmp_path / "ours")] == [3, 6]
