@@ -70,7 +70,7 @@ def _table(done: dict[tuple[str, str, str], dict[str, float]], names: list[str])
                     np.median([row.get(key, np.nan) for row in rows]) for key in ("r2", "bits", "minutes", "behavior")
                 )
                 r2 = told if np.isnan(r2) else r2
-                counted = f" ({len(rows)})" if took else ""
-                cells[-1] = f"{r2:.3f} / {bits:.3f} / {took:.1f}{counted}".replace("nan", "–")
+                minutes = f" / {took:.1f} ({len(rows)})" if took else ""
+                cells[-1] = f"{r2:.3f} / {bits:.3f}{minutes}".replace("nan", "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
