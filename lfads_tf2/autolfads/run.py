@@ -16,7 +16,6 @@ import numpy as np
 from lfads_tf2.autolfads import planning
 from lfads_tf2.autolfads.config import Search, SearchConfig, with_data
 from lfads_tf2.autolfads.generations import score_of
-from lfads_tf2.autolfads.interruption import Interruption
 from lfads_tf2.autolfads.population import Executor, Population, SearchFailed
 from lfads_tf2.autolfads.records import FIT_LOG, DamagedRecord, Records, read_fit_log
 from lfads_tf2.autolfads.timing import measured
@@ -124,8 +123,7 @@ def _searched(search: Search, sessions: list[Session], records: Records, seed: i
     executor, device = _executor(mode, search, sessions, address)
     from lfads_tf2.autolfads.table import Boards, LiveTable, Several
 
-    interruption = Interruption()
-    watcher = Several(LiveTable(), Boards(records.folder / "tensorboard"), interruption)
+    watcher = Several(LiveTable(), Boards(records.folder / "tensorboard"))
     try:
         population = Population(search, executor, records, seed, watcher, fingerprints(sessions))
         try:
@@ -137,7 +135,6 @@ def _searched(search: Search, sessions: list[Session], records: Records, seed: i
             _finish(population, sessions, device)
             raise
     finally:
-        interruption.close()
         executor.close()
     return Result(reason, _finish(population, sessions, device), records.folder, population)
 

@@ -20,7 +20,6 @@ from small_runs import program, write_spikes
 from lfads_tf2.autolfads.command_line import parse
 from lfads_tf2.autolfads.config import Budget
 from lfads_tf2.autolfads.files import read_config
-from lfads_tf2.autolfads.interruption import Interruption
 from lfads_tf2.autolfads.outputs import stem_of
 from lfads_tf2.autolfads.population import Population, SearchFailed
 from lfads_tf2.autolfads.records import read_fit_log
@@ -127,26 +126,6 @@ def test_interrupted_leaves_a_usable_model(data, tmp_path):
     assert (tmp_path / "run" / "best_model" / "checkpoint_lve").exists()
     assert (tmp_path / "run" / "lfads_output_my.session.h5").exists()
     assert (tmp_path / "run" / "figures" / "loss_curves.png").exists()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_that_python_drops_is_not_lost():
-    class Owner:
-        def __del__(self):
-            os.kill(os.getpid(), signal.SIGINT)
-            for _ in range(10):  # what the signal raises here is ignored
-                pass
-
-    before, interruption = signal.getsignal(signal.SIGINT), Interruption()
-    try:
-        interruption.worker_done(None, None, 0)
-        owner = Owner()
-        del owner
-        with pytest.raises(KeyboardInterrupt):
-            interruption.worker_done(None, None, 0)
-    finally:
-        interruption.close()
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_neurocaas_with_the_two_key_file(tmp_path):
