@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether the verdict is right: runs made to be good, copying, flat, cut short or collapsed, and what is said of each.
 
-usage: labelled_runs.py OUTPUT_FOLDER [DATA.h5 ...]
+usage: labelled_runs.py OUTPUT_FOLDER [DATA.h5[:TRIALS] ...]
 
 Without files the data are two synthetic sets. It goes on where it was stopped, prints a table and writes it to
 OUTPUT_FOLDER/verdicts.md; exit code 1 when a verdict is wrong.
@@ -9,13 +9,12 @@ OUTPUT_FOLDER/verdicts.md; exit code 1 when a verdict is wrong.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import h5py
 from quality import run
-from quality_data import SUITE
+from quality_data import folders_of
 
 AUTO = "--preset=auto"
 # The flags that make each kind, two ways each; files take them in turns.
@@ -58,15 +57,9 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     output, files = Path(arguments[0]), [Path(name) for name in arguments[1:]]
-    names = [path.stem for path in files] or ["lorenz_few_trials", "chaotic_rnn"]
+    folders = folders_of(output, files, run, () if files else ("lorenz_few_trials", "chaotic_rnn"))
     lines, wrong = ["| data | made to be | verdict | held-out bits/spike | R² of true rates |", "|---" * 5 + "|"], 0
-    for number, name in enumerate(names):
-        folder = output / name / "data"
-        if not folder.exists() and files:
-            folder.mkdir(parents=True)
-            shutil.copy(files[number], folder)
-        elif not folder.exists():
-            run("simulate", *SUITE[name].simulate, f"--output_dir={folder.absolute()}")
+    for number, (name, folder) in enumerate(folders.items()):
         for label, ways in WAYS.items():
             kind, bits, r2 = said(folder, output / name / label.replace(" ", "_"), ways[number % len(ways)])
             wrong += kind != label

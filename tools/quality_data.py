@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,12 +49,19 @@ def fewer_trials(source: Path, target: Path, trials: int) -> None:
             g[name] = values[rows] if name.startswith("train_") else values[()]
 
 
-def folders_of(output: Path, files: list[Path], run: Callable) -> dict[str, Path]:
-    """Folders of all data sets by name, made where they are not there yet."""
-    folders = {name: output / name / "data" for name in SUITE}
-    for name, made in SUITE.items():
-        if not folders[name].exists():
-            run("simulate", *made.simulate, f"--output_dir={folders[name].absolute()}")
+def folders_of(output: Path, files: list[Path], run: Callable, names: Iterable[str] = SUITE) -> dict[str, Path]:
+    """Folders of files and of data sets of SUITE by name, made where they are not there yet.
+
+    Args:
+        output: folder for everything.
+        files: with :TRIALS cut to so many training trials.
+        run: of ``quality.py``.
+        names: of data sets of SUITE.
+    """
+    folders = {name: output / name / "data" for name in names}
+    for name, folder in folders.items():
+        if not folder.exists():
+            run("simulate", *SUITE[name].simulate, f"--output_dir={folder.absolute()}")
     for path in files:
         source, _, trials = str(path).partition(":")
         name = Path(source).stem + (f"_{trials}" if trials else "")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
@@ -69,11 +68,11 @@ def simple(path: Path) -> dict[str, dict[str, float]]:
         return {}
     width = baselines.best_smoothing(valid).width
     unread = {"smoothing": baselines.smoothed_without_itself(valid, width)}
-    rates = {"smoothing": gaussian_filter1d(valid.astype(float), width, axis=1)}
+    rates = {"smoothing": baselines.smoothed(valid, width)}
     if conditions[0] is not None:
         rates["condition averages"] = baselines.condition_averages(train, *conditions, width / 2)
         unread["condition averages"] = rates["condition averages"]
-    smooth = gaussian_filter1d(train.astype(float), width, axis=1)
+    smooth = baselines.smoothed(train, width)
     mean = smooth.mean((0, 1))
     vectors = np.linalg.svd((smooth - mean).reshape(-1, len(mean)), full_matrices=False)[2]
     best = -np.inf

@@ -16,8 +16,8 @@ from lfads_tf2.metrics.rates import SMALLEST_RATE
 WIDTHS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 # The mean rate counts as much as this share of a kernel's weight, since an estimate of 0 forbids every spike.
 MEAN_SHARE = 0.1
-# Likelihood is nearly quadratic in the power, so this one wins where the best power is above 1.1. Good fits of the
-# suite have best powers of 0.97 to 1.03, flat ones of 1.2 and more.
+# Likelihood is nearly quadratic in the power, so this one wins where the best power is above 1.1. Held-out rates of
+# good fits have best powers of 0.86 to 1.09, those of flat ones 1.16 to 1.29 (docs/quality.md).
 SHARPER = 1.2
 
 

@@ -1,7 +1,8 @@
 """What kind of fit rates come from, in words: good, or which of four known ways a fit fails, and the flag to turn.
 
 It rests on spikes that were masked from the encoders (``metrics.held_out``): a model that copies spikes explains those
-that it reads far better than these, and one that smooths too much predicts these worse than simple averages do.
+that it reads far better than these, and one that smooths too much predicts these worse than its own rates with larger
+swings do, or than simple averages.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from lfads_tf2.metrics.held_out import Gains, Score
 
 # What is explained of spikes that were read and is not predicted, as a share of the former, above which it is copied.
-# Good fits of the suite lose up to 0.2.
+# Good fits of the suite lose up to 0.22.
 COPIED_SHARE = 0.3
 # Nats a trial below which a posterior is its prior; and below which it is on its way there, if nothing is predicted.
 UNUSED_KL, LITTLE_KL = 0.3, 1.0
@@ -68,21 +69,24 @@ def fit_of(
     """From the columns of a fit log and of metrics.csv, where there are any; ``has_inputs``: some are inferred."""
     if log is None or not len(log.get("step", ())):
         return Fit(math.nan, 1.0, 0.0)
-    recon = log["recon_valid"] if "recon_valid" in log else log["recon_train"]
+    half = "valid" if "recon_valid" in log else "train"
+    recon = log[f"recon_{half}"]
     tenth = max(len(recon) // 10, 1)
     last, before = np.mean(recon[-tenth:]), np.mean(recon[-2 * tenth : -tenth] if len(recon) > 1 else recon)
     whole = recon[0] - min(last, before)
     falling = float((before - last) / whole) if whole > 0 else 0.0
-    rates = np.asarray((metrics or {}).get("learning_rate", ()))
+    metrics = metrics or {}
+    rates = np.asarray(metrics.get("learning_rate", ()))
     left = float(rates[-1] / rates[0]) if len(rates) and rates[0] > 0 else 0.0
-    ends = {}
-    for name in ("kl_ic", "kl_co"):
-        column = np.asarray((metrics or {}).get(f"valid/{name}", (metrics or {}).get(f"train/{name}", ())))
-        ends[name] = float(np.mean(column[-max(len(column) // 10, 1) :])) if len(column) else math.nan
-    kl = float(np.nansum(list(ends.values()))) if np.isfinite(list(ends.values())).any() else math.nan
-    counts = np.any(log["kl_valid"] if "kl_valid" in log else log["kl_train"])
-    ramp = float(log["kl_weight"][-1]) if counts else 1.0
-    return Fit(kl, ramp, falling, left, ends["kl_co"] if has_inputs else math.nan)
+    kl_ic, kl_co = (_at_the_end(metrics.get(f"{half}/{name}", ())) for name in ("kl_ic", "kl_co"))
+    known = [kl for kl in (kl_ic, kl_co) if not math.isnan(kl)]
+    ramp = float(log["kl_weight"][-1]) if np.any(log[f"kl_{half}"]) else 1.0
+    return Fit(sum(known) if known else math.nan, ramp, falling, left, kl_co if has_inputs else math.nan)
+
+
+def _at_the_end(column) -> float:
+    """Mean over the last tenth of the epochs; NaN without any."""
+    return float(np.mean(column[-max(len(column) // 10, 1) :])) if len(column) else math.nan
 
 
 def judge(

@@ -77,7 +77,7 @@ def train(hp: HyperParameters, sessions: list[Session], record: RunRecord | None
             if hp.report:
                 _example_figure(folder, model, sessions[0], trainer.step)
         if hp.report:
-            _report(folder, hp, sessions, {})
+            _report(folder, hp, sessions, {}, _logs(folder, hp))
 
 
 def posterior_sample_and_average(hp: HyperParameters, sessions: list[Session], record: RunRecord | None) -> None:
@@ -144,8 +144,9 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
         model, loaded, order = trained_model(hp, sessions, record, device.native)
         resuming.say_other_data(record, fingerprints(sessions))
         run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
+        logs = _logs(folder, hp)
         # --preset=auto gives a model one input for whatever may come, and says so.
-        fit = fit_of(*_logs(folder, hp), has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists())
+        fit = fit_of(*logs, has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists())
         for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)
@@ -168,7 +169,7 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
                     file.describe(attributes)
                 log.info("Wrote %s", path)
         if hp.report:
-            _report(folder, hp, sessions, verdicts)
+            _report(folder, hp, sessions, verdicts, logs)
 
 
 def _infer(run, session, half, index, trials, samples, file: results.RunsFile, keeps_rates: bool) -> np.ndarray | None:
@@ -262,8 +263,8 @@ def _fit_in_memory(folder: Path, hp: HyperParameters, session: Session) -> bool:
     return size <= storage.RESIDENT_BYTES
 
 
-def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict) -> None:
-    log_columns = fit_columns(*_logs(folder, hp))
+def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts: dict, logs: list) -> None:
+    log_columns = fit_columns(*logs)
     lowest, first = newest(folder, LOWEST_VALIDATION), hp.ic_enc_seq_len
     try:
         chosen = step_of(lowest) if lowest else None

@@ -77,8 +77,7 @@ def twice(ready: Ready, name: str, random: np.random.Generator) -> str:
         time.sleep(float(random.uniform(0, 0.3)) * seconds * len(connections) % 2)
     ends = [ready.server.end(connection) for connection in connections]
     said = "\n".join(f"code {end.code} {end.broken}\n{end.said[-800:]}" for end in ends)
-    # Two queues share the runs, and each leaves alone what the other is at.
-    shared = all("busy" in end.said for end in ends)
+    shared = JOBS[name].shares_work and all("1 busy" in end.said for end in ends)
     if any(end.broken for end in ends) or (all(end.code for end in ends) and not shared):
         return f"both: {said}"
     found = JOBS[name].step.numbers(ready.here)

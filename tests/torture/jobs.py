@@ -23,6 +23,8 @@ class Job(NamedTuple):
     environment: Callable[[Path], dict[str, str]] = lambda folder: {"TMPDIR": str(folder / "tmp")}
     # A compilation that was killed leaves its folder for an hour, since others may be at theirs.
     leaves_litter: bool = False
+    # Two at once each do a part, leave alone what the other is at, and may both end with an exit code of 1 for it.
+    shares_work: bool = False
 
 
 def only_data(server: Server, folder: Path) -> None:
@@ -80,7 +82,7 @@ JOBS = {
     "push-mean": Job(folders.a_run, folders.RUN_STEPS[1]),
     "export-params": Job(folders.a_run, folders.RUN_STEPS[3]),
     "export": Job(folders.a_run, folders.EXPORT),
-    "runs": Job(prepared, folders.QUEUE_STEP),
+    "runs": Job(prepared, folders.QUEUE_STEP, shares_work=True),
     "add-session": Job(model_of_two, Step(add_session, lambda f: of_results(f / "out", "model_*"))),
     "kernels": Job(recording, Step(lambda f: ["kernels"], kernels_there), _caches, leaves_litter=True),
 }
