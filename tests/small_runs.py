@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 from conftest import ROOT
+
+from lfads_tf2.files import hdf5
 
 # A model that trains in a fraction of a second.
 SMALL = (
@@ -36,6 +39,18 @@ def write_spikes(path: Path, train=20, valid=6, bins=9, channels=7, seed=0, **ex
             if value is not None:
                 f[key] = value
     return path
+
+
+def disk_of(room: int) -> type[hdf5.Disk]:
+    """A disk on which no HDF5 file may be longer than so many bytes."""
+
+    class SmallDisk(hdf5.Disk):
+        def write(self, data) -> int:
+            if self.error is None and self.tell() + len(data) > room:
+                self.error = OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    return SmallDisk
 
 
 def program(*arguments: str, check=True, **options) -> subprocess.CompletedProcess:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from small_runs import disk_of
 
+from lfads_tf2.files import hdf5
 from lfads_tf2.program import sealed_hdf5
 from lfads_tf2.program.results import read_params, read_runs, write_params, write_runs, writing_runs
 from lfads_tf2.program.sealed_hdf5 import DamagedFile
@@ -138,3 +140,13 @@ def test_what_is_no_result(tmp_path, written):
         read_params(tmp_path / "x")
     with pytest.raises(FileNotFoundError):
         read_params(tmp_path / "gone")
+
+
+def test_a_full_disk_ends_long_work_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "Disk", disk_of(100_000))
+    block, added = np.random.default_rng(0).random((100, 20, 300), np.float32), 0
+    with pytest.raises(OSError, match="No space left"), writing_runs(tmp_path / "a", 100 * len(block)) as file:
+        for _ in range(100):
+            file.add({"factors": block})
+            added += 1
+    assert added < 5 and not list(tmp_path.iterdir())

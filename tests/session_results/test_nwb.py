@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 
 import h5py
 import numpy as np
 import pytest
+from small_runs import disk_of
 
+from lfads_tf2.files import hdf5
 from lfads_tf2.session_results import ResultsError, load_results
 
 from .recorded import UNIT_IDS, known, write_nwb, write_results, write_session
@@ -180,17 +181,9 @@ def test_what_is_no_nwb_file(tmp_path, recording):
 
 
 def test_a_full_disk_is_one_error(tmp_path, recording, monkeypatch):
-    from lfads_tf2.files import hdf5
-
     results, room = results_of(tmp_path, recording), recording.stat().st_size + 2000
 
-    class SmallDisk(hdf5.Disk):
-        def write(self, data):
-            if self.error is None and self.tell() + len(data) > room:
-                self.error = OSError(errno.ENOSPC, "No space left on device")
-            return super().write(data)
-
-    monkeypatch.setattr(hdf5, "Disk", SmallDisk)
+    monkeypatch.setattr(hdf5, "Disk", disk_of(room))
     with pytest.raises(OSError, match="No space left"):
         results.to_nwb(tmp_path / "out.nwb")
     assert not list(tmp_path.glob("*out.nwb*"))
