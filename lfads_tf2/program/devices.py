@@ -10,6 +10,7 @@ import tensorflow as tf
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.model import native as kernels
 from lfads_tf2.model.kernels import usable_cores
+from lfads_tf2.tracing import worth_saying
 
 log = logging.getLogger("lfads_tf2")
 
@@ -28,7 +29,7 @@ def configure(hp: HyperParameters) -> Device:
 
     Must come before TensorFlow's first operation. A device that is not there falls back to the CPU with one line.
     """
-    tf.get_logger().addFilter(_worth_saying)
+    tf.get_logger().addFilter(worth_saying)
     name = _device_name(hp)
     # XLA fuses away a GPU's many launches; a CPU's products are slower in it.
     xla = hp.jit_compile == "true" or (hp.jit_compile == "auto" and "gpu" in name)
@@ -48,13 +49,6 @@ def configure(hp: HyperParameters) -> Device:
     except RuntimeError:
         log.debug("TensorFlow is already running; its threads stay as they are.")
     return Device(name, native, xla, min(hp.num_gpus, len(tf.config.get_visible_devices("GPU"))))
-
-
-def _worth_saying(record: logging.LogRecord) -> bool:
-    """Not that functions are traced again and again: TensorFlow counts those of all models of a process together."""
-    message = record.getMessage()
-    ours = "lfads_tf2." in message or "<function Inference._" in message
-    return not (ours and "retracing" in message)
 
 
 def _device_name(hp: HyperParameters) -> str:

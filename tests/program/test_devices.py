@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import tensorflow as tf
 
@@ -59,18 +57,3 @@ def test_a_cpu_without_kernels(jit_compile, gpus, monkeypatch):
     device = devices.configure(HyperParameters(device="cpu", num_threads=4, jit_compile=jit_compile))
     assert (device.name, device.native, device.xla) == ("/cpu:0", False, jit_compile == "true")
     assert (gpus["intra"], gpus["inter"]) == ((4, 4) if device.xla else (1, 4))
-
-
-@pytest.mark.parametrize(
-    "function, said",
-    [
-        ("<bound method Epochs._train of <lfads_tf2.training.epochs.Epochs object at 0x7f>>", False),
-        ("<function Inference._decoded at 0x7f>", False),
-        ("<function somebody.elses at 0x7f>", True),
-    ],
-)
-def test_tracing_of_many_models_is_not_told(function, said):
-    text = "5 out of the last 6 calls to %s triggered tf.function retracing."
-    assert (
-        devices._worth_saying(logging.LogRecord("tensorflow", logging.WARNING, "", 0, text, (function,), None)) is said
-    )
