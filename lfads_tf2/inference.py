@@ -44,17 +44,24 @@ class Inference(tf.Module):
         step: training step of the weights, which decides the ramps in the reported costs.
         named: which outputs are averaged, ``(model, outputs) -> trial-major tensors by name``; None: ``named_outputs``.
         watch: is told how many trials are done, and of how many, ``(done, total)``.
+        once: not traced, for a single call with a few trials, which takes less time than a trace.
     """
 
     def __init__(
-        self, model: LFADS, seed: int, step: int, named: Callable | None = None, watch: Callable | None = None
+        self,
+        model: LFADS,
+        seed: int,
+        step: int,
+        named: Callable | None = None,
+        watch: Callable | None = None,
+        once: bool = False,
     ):
         super().__init__()
         self.watch = watch or (lambda done, total: None)
         self.model, self.seed, self.step, self.named = model, seed, step, named or named_outputs
         self._maker, hp = BatchMaker(model.spec), model.spec.hyperparameters
-        self._encode = traced(model.encode, hp, reduce_retracing=True)
-        self._decode = traced(self._decoded, hp)
+        self._encode = model.encode if once else traced(model.encode, hp, reduce_retracing=True)
+        self._decode = self._decoded if once else traced(self._decoded, hp)
 
     def posterior_average(self, session: int, trials: Trials, num_samples: int) -> dict[str, np.ndarray]:
         """Means over ``num_samples`` posterior samples of each trial ("posterior_sample_and_average").

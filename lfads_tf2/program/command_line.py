@@ -6,6 +6,7 @@ Nothing heavy is imported before a subcommand needs it, so that help and mistake
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import re
@@ -62,6 +63,8 @@ DISK_ERRORS = {
     errno.ESTALE: "the network disk has gone; mount it again", errno.EADDRINUSE: "another program uses that address",
 }  # fmt: skip
 REFUSED, FAULT, INTERRUPTED = 2, 1, 130
+# Imports and traces make a million objects that stay; looking for garbage among them every 700 takes over a second.
+OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -114,6 +117,7 @@ def guarded(program: str, run: Callable[[list[str]], int], argv: list[str]) -> i
     """Runs a command; whatever goes wrong ends on one screen, with the trace only where ``--debug`` asks for it."""
     debug, words = "--debug" in argv, [word for word in argv if word != "--debug"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
     with dispensable_messages():
         show_messages()
         return _ended(program, run, words, debug)

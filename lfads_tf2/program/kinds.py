@@ -238,7 +238,7 @@ def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> 
     """Puts three trials of the first session, as the model sees them now, into TensorBoard."""
     trials = session.valid or session.train
     trials = Trials(*(None if array is None else array[:3] for array in trials))
-    rates = Inference(model, 0, step).posterior_push_mean(0, trials)["output_dist_params"]
+    rates = Inference(model, 0, step, once=True).posterior_push_mean(0, trials)["output_dist_params"]
     target = np.nan_to_num(trials.from_bin(model.first_bin).target)
     channels, gaussian = target.shape[2], model.spec.hyperparameters.output_dist != "poisson"
     figure = plots.trials_figure(target, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
