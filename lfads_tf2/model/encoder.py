@@ -20,15 +20,17 @@ class Encoder(keras.layers.Layer):
         units: size of the state.
         clip, scale, seeds: of the cell.
         reverse: from the last bin to the first.
-        native, save_for_gradient: as ``gru_scan`` has them.
+        native, save_for_gradient, with_last: as ``gru_scan`` has them.
     """
 
     def __init__(
         self, units: int, clip: float = 5.0, scale: float = 1.0, reverse: bool = False, native: bool = False,
-        save_for_gradient: bool = True, seeds: list[int] | None = None, **kwargs,
+        save_for_gradient: bool = True, with_last: bool = False, seeds: list[int] | None = None, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
-        self.options = {"reverse": reverse, "native": native, "save_for_gradient": save_for_gradient}
+        self.options = {
+            "reverse": reverse, "native": native, "save_for_gradient": save_for_gradient, "with_last": with_last
+        }  # fmt: skip
         self.cell = ClippedGRUCell(units, clip, scale, seeds, name="cell")
         # Checkpoints know the cell's maps under these names.
         self.gates, self.candidate = self.cell.gates, self.cell.candidate
@@ -45,13 +47,14 @@ class Encoder(keras.layers.Layer):
         return self.cell.regularised
 
     def call(self, x):
-        """T x B x inputs -> T x B x units, indexed by data time."""
+        """T x B x inputs -> T x B x units, indexed by data time; with ``with_last`` the last state, B x units, too."""
         start = tf.tile(tf.convert_to_tensor(self.initial_state), [tf.shape(x)[1], 1])
         return self.cell.scan(x, start, **self.options)
 
     def compute_output_shape(self, input_shape):
         """For summaries."""
-        return (*input_shape[:-1], self.cell.state_size)
+        states = (*input_shape[:-1], self.cell.state_size)
+        return (states, states[1:]) if self.options["with_last"] else states
 
 
 @serializable
@@ -63,14 +66,14 @@ class BidirectionalEncoder(keras.layers.Layer):
 
     def __init__(
         self, units: int, clip: float = 5.0, scale: float = 1.0, causal: bool = False, native: bool = False,
-        save_for_gradient: bool = True, seeds: list[int] | None = None, **kwargs,
+        save_for_gradient: bool = True, with_last: bool = False, seeds: list[int] | None = None, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         seeds = unseeded(seeds, 4)
 
         def encoder(reverse, seeds):
             name = "reverse" if reverse else "forward"
-            return Encoder(units, clip, scale, reverse, native, save_for_gradient, seeds, name=name)
+            return Encoder(units, clip, scale, reverse, native, save_for_gradient, with_last, seeds, name=name)
 
         self.forward = encoder(False, seeds[:2])
         self.reverse = None if causal else encoder(True, seeds[2:])
@@ -91,5 +94,8 @@ class BidirectionalEncoder(keras.layers.Layer):
         return [tensor for encoder in self.directions for tensor in encoder.regularised]
 
     def call(self, x):
-        """T x B x inputs -> (forward states, reverse states or None), each T x B x units."""
+        """T x B x inputs -> (forward states, reverse states or None), each T x B x units.
+
+        With ``with_last`` each is a pair, as ``Encoder`` gives it.
+        """
         return self.forward(x), None if self.reverse is None else self.reverse(x)

@@ -42,9 +42,10 @@ class Kernels:
         operation = self.operations.lfads_gru_scan
         return GruScan(**_call(operation, x._asdict(), clip=clip, reverse=reverse, save=save))
 
-    def gru_scan_grad(self, d_states, saved: GruScan, w_gates, w_candidate, clip: float, reverse: bool):
+    def gru_scan_grad(self, d_states, d_last, saved: GruScan, w_gates, w_candidate, clip: float, reverse: bool):
         """As ``loops.gru_scan_grad``."""
-        inputs = saved._asdict() | {"d_states": d_states, "w_gates": w_gates, "w_candidate": w_candidate}
+        given = {"d_states": d_states, "d_last": d_last, "w_gates": w_gates, "w_candidate": w_candidate}
+        inputs = saved._asdict() | given
         return GruScanGrad(**_call(self.operations.lfads_gru_scan_grad, inputs, clip=clip, reverse=reverse))
 
     def decoder_scan(self, x: DecoderInputs, clip: float, save: bool):

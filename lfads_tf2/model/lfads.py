@@ -76,8 +76,9 @@ class LFADS(keras.Model):
         clip, scale = hp.cell_clip_value, hp.cell_weight_scale
         if hp.ic_dim > 0:
             self.ic_encoder = BidirectionalEncoder(
-                hp.ic_enc_dim, clip, scale, **self.scan_options, seeds=seeds.take(4), name="ic_encoder"
-            )
+                hp.ic_enc_dim, clip, scale, **self.scan_options, with_last=True, seeds=seeds.take(4),
+                name="ic_encoder",
+            )  # fmt: skip
             self.post_g0_mean = Linear(hp.ic_dim, *seeds.take(1), name="post_g0_mean")
             self.post_g0_logvar = Linear(hp.ic_dim, *seeds.take(1), name="post_g0_logvar")
             self.ic_prior = make_ic_prior(hp)
@@ -149,8 +150,8 @@ class LFADS(keras.Model):
             x = tf.concat([x, ext_input[: x.shape[0]]], axis=-1)
         ic_forward = ic_reverse = ci_forward = ci_reverse = mean = logvar = None
         if hp.ic_dim > 0:
-            ic_forward, ic_reverse = self.ic_encoder(x[: self.num_ic_bins])
-            code = tf.concat([ic_forward[-1], ic_reverse[0]], axis=-1)
+            (ic_forward, last_forward), (ic_reverse, last_reverse) = self.ic_encoder(x[: self.num_ic_bins])
+            code = tf.concat([last_forward, last_reverse], axis=-1)
             code = code if masks.ic_code is None else code * masks.ic_code
             mean, logvar = self.post_g0_mean(code), self.post_g0_logvar(code)
             if hp.ic_post_var_min > 0:

@@ -168,18 +168,18 @@ def gru_scan(x: GruInputs, clip: float, reverse: bool, save: bool) -> GruScan:
     return GruScan(tf.concat(ends, axis=0), *(results[1:] or (None, None)))
 
 
-def gru_scan_grad(d_states, saved: GruScan, w_gates, w_candidate, clip: float, reverse: bool) -> GruScanGrad:
-    """Gradients of ``gru_scan`` from those of its states, T x B x H."""
+def gru_scan_grad(d_states, d_last, saved: GruScan, w_gates, w_candidate, clip: float, reverse: bool) -> GruScanGrad:
+    """Gradients of ``gru_scan`` from those of its states, T x B x H or 0 x 0 x 0 for none, and of the last, B x H."""
     units = saved.candidate.shape[2]
     before = saved.stack[1:] if reverse else saved.stack[:-1]
-    rows = {"d_state": d_states, "state": before, "gates": saved.gates, "candidate": saved.candidate}
+    rows = present(d_state=d_states) | {"state": before, "gates": saved.gates, "candidate": saved.candidate}
 
     def step(carried, row):
-        d_after = carried[0] + row.pop("d_state")
+        d_after = carried[0] + row.pop("d_state") if "d_state" in row else carried[0]
         d_state, *d_inputs = gru_step_grad(d_after, **row, w_gates=w_gates, w_candidate=w_candidate, clip=clip)
         return [d_state], d_inputs
 
-    (d_h0,), results = over_time(step, [tf.zeros_like(before[0])], rows, [2 * units, units], not reverse)
+    (d_h0,), results = over_time(step, [d_last], rows, [2 * units, units], not reverse)
     return GruScanGrad(saved.gates[..., :units] * before, *results, d_h0)
 
 

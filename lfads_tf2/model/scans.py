@@ -17,7 +17,12 @@ from lfads_tf2.model.loops import DecoderInputs, DecoderOutputs, GruInputs
 
 
 def gru_scan(
-    inputs: GruInputs, clip: float, reverse: bool = False, native: bool = False, save_for_gradient: bool = True
+    inputs: GruInputs,
+    clip: float,
+    reverse: bool = False,
+    native: bool = False,
+    save_for_gradient: bool = True,
+    with_last: bool = False,
 ):
     """States of a GRU over time.
 
@@ -27,9 +32,11 @@ def gru_scan(
         reverse: run from the last step to the first; states stay indexed by data time.
         native: use the compiled CPU kernels, which give the same numbers faster.
         save_for_gradient: False needs a quarter of the memory, and no gradient can be taken.
+        with_last: give the last state too. Its gradient costs less than that of a slice of the states, which is as
+            large as all of them.
 
     Returns:
-        T x B x H states.
+        T x B x H states; ``with_last`` these and the state after the last step taken, B x H.
 
     Raises:
         RuntimeError: ``native`` without kernels.
@@ -45,8 +52,10 @@ def gru_scan(
         stack = _shaped(saved.stack, None if steps is None else steps + 1, trials, units)
         before, states = (stack[1:], stack[:-1]) if reverse else (stack[:-1], stack[1:])
 
-        def gradient(d_states):
-            d = backend.gru_scan_grad(d_states, saved, x.w_gates, x.w_candidate, clip, reverse)
+        def gradient(d_states, d_last):
+            d_states = tf.zeros([0, 0, 0]) if _is_zeros(d_states) else d_states
+            d_last = tf.zeros_like(x.h0) if _is_zeros(d_last) else d_last
+            d = backend.gru_scan_grad(d_states, d_last, saved, x.w_gates, x.w_candidate, clip, reverse)
             _shaped(d.d_x_gates, steps, trials, 2 * units), _shaped(d.d_x_candidate, steps, trials, units)
             _shaped(d.reset_state, steps, trials, units), _shaped(d.d_h0, trials, units)
             # With a column of ones, the product that makes the weights' gradients makes those of the biases too.
@@ -63,10 +72,11 @@ def gru_scan(
                 w_candidate=_over_rows(d.reset_state, d.d_x_candidate),
             )
 
-        return states, gradient
+        return (states, stack[0] if reverse else stack[-1]), gradient
 
     arguments = [tf.convert_to_tensor(x, tf.float32) for x in inputs]
-    return tf.custom_gradient(forward)(*arguments) if save_for_gradient else forward(*arguments)[0]
+    results = tf.custom_gradient(forward)(*arguments) if save_for_gradient else forward(*arguments)[0]
+    return results if with_last else results[0]
 
 
 def decoder_scan(

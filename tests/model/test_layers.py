@@ -55,7 +55,9 @@ EXAMPLES = {
         GenGRUCell(3, 0.5, True, 2.0, 0.7, [1, 2, 3, 4]), (drawn(TRIALS, 5), [drawn(TRIALS, 3, seed=1)])
     ),
     Encoder: lambda: (Encoder(3, 0.5, 2.0, reverse=True, seeds=[1, 2]), (drawn(STEPS, TRIALS, 5),)),
-    BidirectionalEncoder: lambda: (BidirectionalEncoder(3, seeds=[1, 2, 3, 4]), (drawn(STEPS, TRIALS, 5),)),
+    BidirectionalEncoder: lambda: (
+        BidirectionalEncoder(3, with_last=True, seeds=[1, 2, 3, 4]), (drawn(STEPS, TRIALS, 5),)
+    ),
     Controller: lambda: (
         Controller(3, 2, 4, seeds=[1, 2, 3, 4, 5, 6]), (drawn(TRIALS, 7), drawn(TRIALS, 3, seed=1))
     ),

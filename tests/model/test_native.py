@@ -179,6 +179,29 @@ def test_gru_scan(by_kernels, shape, reverse, compiled):
 
 @either
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("of_states", [False, True])
+def test_the_last_state_of_a_gru_scan(by_kernels, reverse, compiled, of_states):
+    """As a slice of the states, and its gradient with and without one of theirs."""
+    arrays = gru_arrays(*GRU_SHAPES[0])
+    wrap, draw = tf.function if compiled else lambda f: f, np.random.default_rng(1).normal
+    both = lambda *x: scans.gru_scan(GruInputs(*x), CLIP, reverse, by_kernels, with_last=True)  # noqa: E731
+    states, last = wrap(both)(*arrays)
+    end = 0 if reverse else -1
+    np.testing.assert_array_equal(last, states[end])
+    weights = [draw(size=states.shape) if of_states else None, draw(size=last.shape)]
+
+    def oracle(*x):
+        states = tf_gru(GruInputs(*x), CLIP, reverse)
+        return states, states[end]
+
+    actual = wrap(lambda *x: gradients(both, x, weights))(*arrays)
+    for name, a, b in zip(GruInputs._fields, actual, gradients(oracle, double(arrays), weights), strict=True):
+        assert_close(a, b, 1e-5, name)
+
+
+@either
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("masks, injected, feed", [(1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0)])
 @pytest.mark.parametrize("shape", DECODER_SHAPES)
 def test_decoder_scan(by_kernels, shape, masks, injected, feed, compiled):

@@ -171,7 +171,7 @@ def requests(operations):
     kernels = Kernels(SimpleNamespace(**recorded))
     gru = loops.GruInputs(*map(tf.constant, test_native.gru_arrays(3, 40, 4, 10)))
     saved = kernels.gru_scan(gru, 0.7, False, True)
-    kernels.gru_scan_grad(saved.candidate, saved, gru.w_gates, gru.w_candidate, 0.7, False)
+    kernels.gru_scan_grad(saved.candidate, gru.h0, saved, gru.w_gates, gru.w_candidate, 0.7, False)
     x = loops.DecoderInputs(*map(tf.constant, test_native.decoder_arrays(3, 40, 7, 2, 9, 4)))
     saved = kernels.decoder_scan(x, 0.7, True)
     d = loops.DecoderOutputs(*scans._outputs(saved))

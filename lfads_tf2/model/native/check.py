@@ -39,7 +39,7 @@ def main() -> None:
 
 def difference(kernels: Kernels) -> str | None:
     """The first result in which `kernels` differ from the plain loops and passes, or None."""
-    x, d, gru, d_states = _inputs()
+    x, d, gru, d_states, d_last = _inputs()
     for name, arguments in (
         ("dropout_mask", ([1, 2], tf.constant(0.8), 999)),
         ("poisson_log_prob", (tf.abs(d.u), d.u)),
@@ -52,8 +52,11 @@ def difference(kernels: Kernels) -> str | None:
         saved = loops.gru_scan(gru, CLIP, reverse, True)
         found = _compare("gru_scan", kernels.gru_scan(gru, CLIP, reverse, True), saved)
         weights = gru.w_gates, gru.w_candidate
-        gradient = [scans.gru_scan_grad(d_states, saved, *weights, CLIP, reverse) for scans in (kernels, loops)]
-        found = found or _compare("gru_scan_grad", *gradient)
+        for d_each in (d_states, tf.zeros([0, 0, 0])):
+            gradient = [
+                scans.gru_scan_grad(d_each, d_last, saved, *weights, CLIP, reverse) for scans in (kernels, loops)
+            ]
+            found = found or _compare("gru_scan_grad", *gradient)
         if found:
             return found
     saved = loops.decoder_scan(x, CLIP, True)
@@ -72,7 +75,7 @@ def _compare(scan, actual, expected):
 
 
 def _inputs():
-    """DecoderInputs, gradients of DecoderOutputs, GruInputs, and gradients of the states."""
+    """DecoderInputs, gradients of DecoderOutputs, GruInputs, and gradients of the states and of the last one."""
     generator = np.random.default_rng(0)
 
     def draw(*shape, scale=1.0):
@@ -98,4 +101,4 @@ def _inputs():
     d = loops.DecoderOutputs(*(draw(STEPS, TRIALS, width) for width in (k, u, u, u, g, f)))
     h0, biases = draw(TRIALS, g, scale=0.4), (draw(1, 2 * g), draw(1, g))
     gru = loops.GruInputs(draw(STEPS, TRIALS, f), h0, *weights(f, g), *biases, *weights(g, g))
-    return x, d, gru, draw(STEPS, TRIALS, g)
+    return x, d, gru, draw(STEPS, TRIALS, g), draw(TRIALS, g)

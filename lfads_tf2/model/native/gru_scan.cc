@@ -56,11 +56,12 @@ void gru_scan(OpContext& context, const Attributes& attributes) {
 }
 
 void gru_scan_grad(OpContext& context, const Attributes& attributes) {
-  Shape shape = context.peek("d_states", 3);
-  const int64_t T = shape[0], B = shape[1], H = shape[2];
+  Shape shape = context.peek("stack", 3);
+  const int64_t T = std::max<int64_t>(shape[0] - 1, 0), B = shape[1], H = shape[2];
   // What is read of a step is read before its gradients are written, so these may share memory.
   float *reset_state = nullptr, *d_gates = nullptr, *d_candidate = nullptr;
-  const float* d_states = context.input_and_output("d_states", "reset_state", {T, B, H}, &reset_state);
+  const float* d_states = context.optional_input_and_output("d_states", "reset_state", {T, B, H}, &reset_state);
+  const float* d_last = context.input("d_last", {B, H});
   const float* stack = context.input("stack", {T + 1, B, H});
   const float* gates = context.input_and_output("gates", "d_x_gates", {T, B, 2 * H}, &d_gates);
   const float* candidate = context.input_and_output("candidate", "d_x_candidate", {T, B, H}, &d_candidate);
@@ -77,15 +78,18 @@ void gru_scan_grad(OpContext& context, const Attributes& attributes) {
     Buffer carry((size_t)rows * stride);
     carry.zero();
     const int64_t offset = first * H;
+    for (int row = 0; row < rows; ++row)
+      std::copy_n(d_last + offset + row * H, H, carry.data() + (int64_t)row * stride);
     auto row_of = [&](int64_t i) { return (reverse ? i : T - 1 - i) * B * H + offset; };
+    auto of_states = [&](int64_t at) { return d_states == nullptr ? nullptr : d_states + at; };
     auto slices = [&](int64_t at) {
       return GruGradSlices{gates + 2 * at,   candidate + at,   stack + at + (reverse ? B * H : 0),
                            d_gates + 2 * at, d_candidate + at, reset_state + at};
     };
     for (int64_t i = 0; i < T; ++i) {
       const int64_t at = row_of(i), then = row_of(i + 1);
-      const Prefetcher next = i + 1 < T ? slices(then).prefetcher(rows, H, d_states + then) : Prefetcher();
-      gru_backward(packed, rows, stride, carry.data(), d_states + at, slices(at), attributes.clip, next);
+      const Prefetcher next = i + 1 < T ? slices(then).prefetcher(rows, H, of_states(then)) : Prefetcher();
+      gru_backward(packed, rows, stride, carry.data(), of_states(at), slices(at), attributes.clip, next);
     }
     for (int row = 0; row < rows; ++row)
       std::copy_n(carry.data() + (int64_t)row * stride, H, d_h0 + offset + row * H);

@@ -84,6 +84,13 @@ class OpContext {
     return forwarded == index ? *result : keep(get(name));
   }
 
+  // The same where the input may be "none".
+  const float* optional_input_and_output(const char* name, const char* output_name, const Shape& shape, float** result) {
+    if (peek(name, 3) != Shape{0, 0, 0}) return input_and_output(name, output_name, shape, result);
+    *result = output(output_name, shape);
+    return nullptr;
+  }
+
   float* output(const char* name, const Shape& shape) {
     const int index = index_of(operation_.outputs, name);
     if (!ok()) return nullptr;

@@ -75,7 +75,7 @@ const Operation kGruScan{
     gru_scan};
 const Operation kGruScanGrad{
     "LfadsGruScanGrad",
-    {"d_states", "stack", "gates", "candidate", "w_gates", "w_candidate"},
+    {"d_states", "d_last", "stack", "gates", "candidate", "w_gates", "w_candidate"},
     {"reset_state", "d_x_gates", "d_x_candidate", "d_h0"},
     {"clip: float", "reverse: bool", "threads: int"},
     gru_scan_grad};
