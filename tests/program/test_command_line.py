@@ -13,7 +13,7 @@ from small_runs import SMALL, write_spikes
 
 from lfads_tf2.errors import LFADSError, SettingsError
 from lfads_tf2.program import command_line
-from lfads_tf2.program.command_line import COMMANDS, main
+from lfads_tf2.program.command_line import COMMANDS, main, run_lfads
 from lfads_tf2.program.screen import dispensable_messages
 from lfads_tf2.settings import flags
 from lfads_tf2.settings.arguments import Arguments, as_declared
@@ -80,6 +80,11 @@ def test_mistakes(capsys):
     ):
         assert main(words) == 2, words
         assert said in capsys.readouterr().err, words
+
+
+def test_the_original_program_knows_the_subcommands_too(capsys):
+    assert run_lfads(["trian"]) == 2 and "unexpected argument 'trian'" in capsys.readouterr().err
+    assert run_lfads(["train", "--gen_dimm=3"]) == 2 and capsys.readouterr().err.startswith("lfads train: error")
 
 
 def test_dashes_and_underscores_are_the_same(capsys, monkeypatch):
