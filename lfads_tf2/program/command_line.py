@@ -94,7 +94,7 @@ def _about(word: str) -> int:
 
 
 def run_lfads(argv: list[str]) -> int:
-    """The five kinds by ``--kind``, as ``run_lfads.py`` has them, or a subcommand by its name; returns the exit code."""
+    """A kind by ``--kind``, as ``run_lfads.py`` has it, or a subcommand by its name; returns the exit code."""
     if argv and argv[0] in COMMANDS:
         return main(argv)
 
