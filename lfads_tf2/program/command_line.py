@@ -5,6 +5,7 @@ Nothing heavy is imported before a subcommand needs it, so that help and mistake
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import importlib
@@ -120,6 +121,7 @@ def guarded(program: str, run: Callable[[list[str]], int], argv: list[str]) -> i
     debug, words = "--debug" in argv, [word for word in argv if word != "--debug"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
+    atexit.register(gc.freeze)  # the interpreter looks at each of them once more at its end, which takes as long again
     with dispensable_messages():
         show_messages()
         return _ended(program, run, words, debug)
