@@ -47,13 +47,20 @@ def flop_per_step(hp: HyperParameters, bins: int, channels: int) -> int:
 
 
 def matrix_peak(tf) -> float:
-    """Largest rate of a float32 matrix product with this process's threads, operations a second."""
-    a = tf.random.normal([2048, 2048])
+    """Largest rate of float32 matrix products with all of this process's threads, operations a second.
+
+    So many products side by side as it takes with the threads that one may have.
+    """
+    threads = tf.config.threading
+    within = max(1, threads.get_intra_op_parallelism_threads())
+    together = max(1, threads.get_inter_op_parallelism_threads() // within)
+    matrices = [tf.random.normal([2048, 2048], seed=n) for n in range(together)]
+    products = tf.function(lambda: [tf.matmul(a, a)[0] for a in matrices])
     rates = []
     for _ in range(12):
         start = time.perf_counter()
-        tf.matmul(a, a).numpy()
-        rates.append(2 * 2048**3 / (time.perf_counter() - start))
+        tf.stack(products()).numpy()
+        rates.append(2 * 2048**3 * together / (time.perf_counter() - start))
     return max(rates)
 
 
@@ -80,7 +87,8 @@ def measure(shape: str, steps: int, way: Way) -> dict:
     from lfads_tf2.program import devices
 
     settings, bins, channels = SHAPES[shape]
-    hp = HyperParameters(**settings, num_threads=way.threads, device=way.device, jit_compile=way.jit_compile)
+    kind = "posterior_sample_and_average" if shape == "P" else "train"
+    hp = HyperParameters(**settings, kind=kind, num_threads=way.threads, device=way.device, jit_compile=way.jit_compile)
     device = devices.configure(hp)
     spec = ModelSpec(hp, bins, tuple(SessionShape(f"s{i}", n) for i, n in enumerate(channels)))
     with tf.device(device.name):

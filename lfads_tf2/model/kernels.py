@@ -107,6 +107,6 @@ def side_by_side(models: int):
 
 
 def threads_of_one_operation() -> int:
-    """As many as TensorFlow was told to use in one operation, or as there are usable cores."""
-    configured = tf.config.threading.get_intra_op_parallelism_threads()
+    """As many as TensorFlow was told to use in all, or as there are usable cores."""
+    configured = tf.config.threading.get_inter_op_parallelism_threads()
     return max(1, (configured if configured > 0 else usable_cores()) // _models_at_once.get())

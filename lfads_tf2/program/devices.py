@@ -40,7 +40,11 @@ def configure(hp: HyperParameters) -> Device:
         # TensorFlow's graph optimiser gains nothing here, takes as long as tracing, and breaks on the plain loops at
         # large sizes ("TmpVar").
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    if not native and not xla and "cpu" in name:
+    if native and hp.kind == "train":
+        # The scans have threads of their own. Most products of a gradient come in pairs that do not wait for each
+        # other, one of each direction: side by side they gain more than one after the other, each split over all.
+        within = max(1, threads // 2)
+    elif not native and not xla and "cpu" in name:
         # These loops are many small products: whole loops side by side gain more than products split over threads.
         within = 1
     try:

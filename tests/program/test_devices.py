@@ -47,7 +47,14 @@ def test_a_gpu_that_is_not_there(gpus, caplog):
     caplog.set_level("INFO")
     device = devices.configure(HyperParameters(device="gpu:3", num_threads=2))
     assert (device.name, device.native, device.xla) == ("/cpu:0", True, False)
-    assert "--device=gpu:3 is not there: running on the CPU" in caplog.text and gpus["intra"] == 2
+    assert "--device=gpu:3 is not there: running on the CPU" in caplog.text
+
+
+@pytest.mark.parametrize("kind, within", [("train", 2), ("posterior_sample_and_average", 5)])
+def test_a_cpu_with_kernels(kind, within, gpus):
+    """Products of a training step run side by side."""
+    device = devices.configure(HyperParameters(device="cpu", num_threads=5, kind=kind))
+    assert device.native and (gpus["intra"], gpus["inter"]) == (within, 5)
 
 
 @pytest.mark.parametrize("jit_compile", ["true", "auto"])
