@@ -64,8 +64,9 @@ DISK_ERRORS = {
     errno.ESTALE: "the network disk has gone; mount it again", errno.EADDRINUSE: "another program uses that address",
 }  # fmt: skip
 REFUSED, FAULT, INTERRUPTED = 2, 1, 130
-# Imports and traces make a million objects that stay; looking for garbage among them every 700 takes over a second.
-OBJECTS_BETWEEN_COLLECTIONS = 100_000
+# Imports and traces make a million objects that stay; looking for garbage among them every 700 takes over a second. All
+# of them are looked through every 900,000, since a graph that nobody needs any more is garbage of 45 MB.
+COLLECTIONS = 100_000, 2, 2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -120,7 +121,7 @@ def guarded(program: str, run: Callable[[list[str]], int], argv: list[str]) -> i
     """Runs a command; whatever goes wrong ends on one screen, with the trace only where ``--debug`` asks for it."""
     debug, words = "--debug" in argv, [word for word in argv if word != "--debug"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
+    gc.set_threshold(*COLLECTIONS)
     atexit.register(gc.freeze)  # the interpreter looks at each of them once more at its end, which takes as long again
     with dispensable_messages():
         show_messages()
