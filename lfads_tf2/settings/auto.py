@@ -43,7 +43,8 @@ def choose(facts: Facts, given: dict[str, Any]) -> list[Choice]:
     """
     batch = given.get("batch_size", _batch(facts))
     steps_an_epoch = max(1, math.ceil(facts.trials / min(batch, facts.fewest_trials)))
-    epochs = given.get("max_epochs") or _epochs(facts, steps_an_epoch)
+    enough = _epochs(facts, steps_an_epoch)
+    epochs = given.get("max_epochs") or enough
     rise = max(1, round(WARM_UP * epochs))
     choices = [
         *_sizes(facts, given),
@@ -57,7 +58,7 @@ def choose(facts: Facts, given: dict[str, Any]) -> list[Choice]:
         ),
         Choice({"l2_gen_scale": 500.0, "l2_con_scale": 500.0}, "mild; the KL costs do the work"),
         *_warm_up(rise, epochs, given),
-        *_schedule(epochs, steps_an_epoch, given),
+        *_schedule(epochs, enough, steps_an_epoch, given),
         Choice({"num_samples_posterior": 50}, "posterior samples averaged a trial, whatever the batch"),
     ]
     kept = [Choice({n: v for n, v in choice.values.items() if n not in given}, choice.reason) for choice in choices]
@@ -107,13 +108,16 @@ def _warm_up(rise: int, epochs: int, given: dict[str, Any]) -> list[Choice]:
     return [Choice(values, reason)] if values else []
 
 
-def _schedule(epochs: int, steps_an_epoch: int, given: dict[str, Any]) -> list[Choice]:
+def _schedule(epochs: int, enough: int, steps_an_epoch: int, given: dict[str, Any]) -> list[Choice]:
     if given.get("learning_rate_schedule", "cosine") != "cosine":
         return []
+    reason = "the rate falls to 0 over the whole training, so that its end is known and the last weights are the best"
+    if epochs < enough / 2:
+        # No verdict can tell later: a cost that falls no more because the rate is 0 looks like one that has settled.
+        reason += f". {epochs} epochs may be too few: without --max_epochs it would take {enough}"
     return [
         Choice(
-            {"learning_rate_init": declared()["learning_rate_init"].default, "learning_rate_schedule": "cosine"},
-            "the rate falls to 0 over the whole training, so that its end is known and the last weights are the best",
+            {"learning_rate_init": declared()["learning_rate_init"].default, "learning_rate_schedule": "cosine"}, reason
         ),
         Choice({"max_epochs": epochs}, f"{epochs * steps_an_epoch} steps"),
     ]

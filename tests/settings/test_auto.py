@@ -52,6 +52,14 @@ def test_what_is_given_stays_and_is_reckoned_with():
     assert short["kl_increase_epochs"] == 2
 
 
+def test_epochs_given_by_hand_that_may_be_too_few():
+    facts = Facts(trials=96, fewest_trials=96, bins=50, channels=20, sessions=1, spikes=0.3)
+    enough = auto.settled(facts, {})["max_epochs"]
+    for epochs, told in ((10, True), (enough, False), (0, False), (2 * enough, False)):
+        said = "\n".join(map(str, auto.choose(facts, {"max_epochs": epochs})))
+        assert (f"{epochs} epochs may be too few: without --max_epochs it would take {enough}" in said) is told
+
+
 def test_facts_that_decide():
     facts = Facts(trials=50, fewest_trials=50, bins=30, channels=40, sessions=3, spikes=0.3, ext_inputs=2)
     assert auto.settled(facts, {})["ext_input_dim"] == 2
