@@ -48,6 +48,7 @@ def test_a_gpu_that_is_not_there(gpus, caplog):
     device = devices.configure(HyperParameters(device="gpu:3", num_threads=2))
     assert (device.name, device.native, device.xla) == ("/cpu:0", True, False)
     assert "--device=gpu:3 is not there: running on the CPU" in caplog.text
+    assert (gpus["intra"], gpus["inter"]) == (1, 2)
 
 
 @pytest.mark.parametrize("kind, within", [("train", 2), ("posterior_sample_and_average", 5)])
