@@ -37,7 +37,8 @@ def scaled_normal(fan_in: int, scale: float, seed: int | None) -> keras.initiali
 def project(x, kernel, bias=None):
     """x kernel + bias over the last axis, as one matrix product over all leading axes."""
     y = tf.tensordot(x, kernel, 1)
-    return y if bias is None else y + bias
+    # Not y + bias: the gradient of that sums four times as slowly.
+    return y if bias is None else tf.nn.bias_add(y, tf.reshape(bias, [-1]))
 
 
 @serializable
