@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
     """Runs the command and returns its exit code."""
     parser = Arguments("lfads benchmark", description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="S")
-    parser.add_argument("--steps", type=at_least(1), default=20, help="training steps that are timed")
+    parser.add_argument("--steps", type=at_least(1), default=40, help="training steps that are timed, in epochs of 8")
     parser.add_argument("--json", type=a_path, help="write the figures to this file")
     parser.add_argument("--compare", type=a_path, help="print ratios to the figures of this file")
     parser.add_argument("--plain", action="store_true", help="without the compiled kernels")

@@ -29,7 +29,7 @@ SHAPES = {
     "P": (LARGE, 100, [50]),  # posterior averaging instead of training
 }
 POSTERIOR_TRIALS, POSTERIOR_SAMPLES = 128, 50
-# Of the epochs in which a population is timed.
+# Of the epochs that are timed: a step costs what it costs in training, where an epoch is one call.
 EPOCH_BATCHES = 8
 
 
@@ -78,7 +78,7 @@ def measure(shape: str, steps: int, way: Way) -> dict:
 
     Args:
         shape: a name in SHAPES.
-        steps: training steps that are timed, after three that are not.
+        steps: training steps that are timed at least, in whole epochs of EPOCH_BATCHES after one that is not.
     """
     if way.plain:
         os.environ["LFADS_NATIVE"] = "0"
@@ -120,23 +120,22 @@ def _training(spec: ModelSpec, device, steps: int) -> dict:
     start = time.perf_counter()
     model = LFADS(spec, native=device.native)
     epochs = prepare(model, sessions, 1, device.xla)
-    batch = tf.constant(np.arange(hp.batch_size, dtype=np.int32)[None])
+    rows = tf.constant(np.tile(np.arange(hp.batch_size, dtype=np.int32), (EPOCH_BATCHES, 1)))
 
-    def step(index: int) -> float:
-        begin = time.perf_counter()
-        epochs.train(tf.constant([index % len(sessions)], tf.int32), batch).costs.total.numpy()
-        return time.perf_counter() - begin
+    def epoch(index: int) -> float:
+        order = np.arange(index * EPOCH_BATCHES, (index + 1) * EPOCH_BATCHES) % len(sessions)
+        return _seconds(lambda: epochs.train(tf.constant(order, tf.int32), rows).costs.total.numpy())
 
-    step(0)
-    before_first_step = time.perf_counter() - start
-    times = [step(n) for n in range(steps + 3)][3:]
+    epoch(0)
+    whole_first = time.perf_counter() - start
+    times = [epoch(n) / EPOCH_BATCHES for n in range(1, 1 + _epochs(steps))]
     median = float(np.median(times))
     return {
         "step_seconds_median": median,
         "step_seconds_quartiles": [float(q) for q in np.percentile(times, [25, 75])],
         "trials_per_second": hp.batch_size / median,
         "flop_per_step": flop_per_step(hp, spec.num_bins, spec.max_channels),
-        "seconds_before_first_step": before_first_step,
+        "seconds_before_first_step": whole_first - (EPOCH_BATCHES - 1) * median,
         "training_traces": epochs.traces["train"],
     }
 
@@ -168,7 +167,7 @@ def measure_population(shape: str, members: int, steps: int, way: Way) -> dict:
     Args:
         shape: a name in SHAPES, of one session.
         members: models.
-        steps: epochs of EPOCH_BATCHES steps that are timed, after one that is not.
+        steps: as in ``measure``, of each model.
     """
     if way.plain:
         os.environ["LFADS_NATIVE"] = "0"
@@ -207,9 +206,14 @@ def measure_population(shape: str, members: int, steps: int, way: Way) -> dict:
 
         for name, run in (("in_one", in_one), ("one_after_the_other", one_after_the_other)):
             result[f"{name}_first_seconds"] = _seconds(run)
-        pairs = [(_seconds(in_one), _seconds(one_after_the_other)) for _ in range(steps)]
+        pairs = [(_seconds(in_one), _seconds(one_after_the_other)) for _ in range(_epochs(steps))]
     batched, separate = (float(np.median(times)) / EPOCH_BATCHES for times in zip(*pairs, strict=True))
     return result | {"in_one_seconds": batched, "one_after_the_other_seconds": separate, "gain": separate / batched}
+
+
+def _epochs(steps: int) -> int:
+    """How many hold at least so many steps."""
+    return -(-steps // EPOCH_BATCHES)
 
 
 def _seconds(run) -> float:
