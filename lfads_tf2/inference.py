@@ -42,7 +42,7 @@ class Inference(tf.Module):
         model: with trained weights.
         seed: of the posterior samples.
         step: training step of the weights, which decides the ramps in the reported costs.
-        named: which outputs are averaged, ``(model, outputs) -> trial-major tensors by name``; None: ``named_outputs``.
+        named: which outputs are averaged, ``(model, outputs) -> tensors by name``, as ``named_outputs`` gives them.
         watch: is told how many trials are done, and of how many, ``(done, total)``.
         once: not traced, for a single call with a few trials, which takes less time than a trace.
     """
@@ -200,7 +200,7 @@ class Inference(tf.Module):
         if ext_input is not None:
             ext_input = tf.constant(ext_input.swapaxes(0, 1), tf.float32)
         outputs = traced(model.generate, hp)(tf.constant(session), drawn.g0, co, ext_input)
-        results = {key: value.numpy() for key, value in named_outputs(model, outputs).items()}
+        results = {key: _trial_major(value).numpy() for key, value in named_outputs(model, outputs).items()}
         if hp.co_dim:
             results["prior_zs_ar_con"] = results.pop("controller_outputs")
         return results
@@ -242,23 +242,26 @@ class _Repeated:
         return Encoding(**picked, num_trials=tf.size(self.rows))
 
 
+def _trial_major(value):
+    """T x B x W -> B x T x W; what has no time stays."""
+    return tf.transpose(value, [1, 0, 2]) if value.shape.rank == 3 else value
+
+
 def _weighted_mean(value, num_trials, weights):
-    """Trial-major rows of all samples -> weighted sum over each trial's samples."""
-    shaped = tf.reshape(value, tf.concat([[num_trials, weights.shape[0]], tf.shape(value)[1:]], axis=0))
-    return tf.tensordot(weights, shaped, [[0], [1]])
+    """Rows of all samples, ... x (N · S) x W -> weighted sums over each trial's samples, trial-major."""
+    samples = weights.shape[0]
+    shaped = tf.reshape(value, tf.concat([tf.shape(value)[:-2], [num_trials, samples], tf.shape(value)[-1:]], axis=0))
+    # The sums come before the transposition, which would move all samples otherwise.
+    return _trial_major(tf.matmul(weights[None], shaped)[..., 0, :])
 
 
 def named_outputs(model: LFADS, outputs: Outputs) -> dict[str, tf.Tensor]:
-    """Trial-major tensors under the names of the original's result files; parts that the model lacks are absent."""
-
-    def trial_major(value):
-        return tf.transpose(value, [1, 0, 2])
-
+    """Tensors by the original's names in result files, T x B x W or B x W; parts that the model lacks are absent."""
     named = {
         "gen_ics": outputs.gen_ics,
-        "gen_states": trial_major(outputs.decoded.gen_states),
-        "factors": trial_major(outputs.decoded.factors),
-        "output_dist_params": trial_major(model.observation.distribution_parameters(outputs.parameters)),
+        "gen_states": outputs.decoded.gen_states,
+        "factors": outputs.decoded.factors,
+        "output_dist_params": model.observation.distribution_parameters(outputs.parameters),
     }
     if outputs.prior_g0_mean is not None:
         named |= {"prior_g0_mean": outputs.prior_g0_mean, "prior_g0_logvar": outputs.prior_g0_logvar}
@@ -266,7 +269,7 @@ def named_outputs(model: LFADS, outputs: Outputs) -> dict[str, tf.Tensor]:
         named["post_g0_mean"] = outputs.encoding.post_g0_mean
         named["post_g0_logvar"] = outputs.encoding.post_g0_logvar
     if outputs.decoded.u is not None:
-        named["controller_outputs"] = trial_major(outputs.decoded.u)
+        named["controller_outputs"] = outputs.decoded.u
     return named
 
 

@@ -133,8 +133,8 @@ def averaged_outputs(model, outputs) -> dict[str, tf.Tensor]:
     """What ``Inference`` averages here: its usual outputs and the posterior of the inferred inputs."""
     named = named_outputs(model, outputs)
     if outputs.decoded.co_mean is not None:
-        named["co_means"] = tf.transpose(outputs.decoded.co_mean, [1, 0, 2])
-        named["co_stds"] = tf.transpose(tf.exp(0.5 * outputs.decoded.co_logvar), [1, 0, 2])
+        named["co_means"] = outputs.decoded.co_mean
+        named["co_stds"] = tf.exp(0.5 * outputs.decoded.co_logvar)
     return named
 
 
