@@ -30,6 +30,12 @@ def epoch_batches(num_trials: Sequence[int], batch_size: int, seed: int, epoch: 
     return session[order], np.concatenate(rows).astype(np.int32)[order]
 
 
+def steps_an_epoch(num_trials: Sequence[int], batch_size: int) -> int:
+    """How many batches ``epoch_batches`` makes."""
+    size = min([batch_size, *num_trials])
+    return sum(-(-number // size) for number in num_trials)
+
+
 def _random_rows(number: int, size: int, random: np.random.Generator) -> np.ndarray:
     trials = random.permutation(number)
     left = number % size

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lfads_tf2.data import storage
+from lfads_tf2.data import batches, storage
 from lfads_tf2.data.errors import DataError, by, listing
 from lfads_tf2.data.plausibility import bin_width_problems, layout_warnings, twins, unit_warnings
 from lfads_tf2.hyperparameters import HyperParameters, augmentation_names
@@ -213,9 +213,7 @@ def _epochs_as_steps(hp: HyperParameters, sessions: Sequence[Session]) -> HyperP
 
 
 def _steps_an_epoch(hp: HyperParameters, sessions: Sequence[Session]) -> int:
-    counts = [len(session.train.data) for session in sessions]
-    size = min([hp.batch_size, *counts])
-    return sum(-(-count // size) for count in counts)
+    return batches.steps_an_epoch([len(session.train.data) for session in sessions], hp.batch_size)
 
 
 def _shape(session: Session) -> SessionShape:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lfads_tf2.data import storage
+from lfads_tf2.data import batches, storage
 from lfads_tf2.data.plausibility import mean
 from lfads_tf2.types import Session
 
@@ -18,28 +18,38 @@ MOST_LINES = 5
 class Facts(NamedTuple):
     """Of all sessions together; trials are those of the training half."""
 
-    trials: int  # of all sessions
-    fewest_trials: int  # of the smallest session
+    trials_of: tuple[int, ...]  # of each session
     bins: int  # of the target
     channels: int  # of the target, median over sessions
-    sessions: int
     spikes: float  # mean count (or value) a bin and channel
     ext_inputs: int = 0  # measured inputs a bin, in the first session
     aligned_factors: int = 0  # columns of the alignment matrices; 0: none
     held_out: bool = False  # the target has channels or bins that the encoders do not read
     validated: bool = True  # there are validation trials
 
+    @property
+    def trials(self) -> int:
+        """Of all sessions."""
+        return sum(self.trials_of)
+
+    @property
+    def fewest_trials(self) -> int:
+        """Of the smallest session."""
+        return min(self.trials_of)
+
+    def steps_an_epoch(self, batch_size: int) -> int:
+        """Batches of that size, or of the smallest session's trials."""
+        return batches.steps_an_epoch(self.trials_of, batch_size)
+
 
 def facts_of(sessions: Sequence[Session]) -> Facts:
     """The facts of at least one session."""
-    trials, first = [len(session.train.data) for session in sessions], sessions[0]
+    trials, first = tuple(len(session.train.data) for session in sessions), sessions[0]
     counts = [mean(session.train.target) for session in sessions]
     return Facts(
-        trials=sum(trials),
-        fewest_trials=min(trials),
+        trials_of=trials,
         bins=first.train.target.shape[1],
         channels=int(np.median([session.train.target.shape[2] for session in sessions])),
-        sessions=len(sessions),
         spikes=float(np.average(counts, weights=trials)),
         ext_inputs=0 if first.train.ext_input is None else first.train.ext_input.shape[2],
         aligned_factors=0 if first.alignment_matrix is None else first.alignment_matrix.shape[1],

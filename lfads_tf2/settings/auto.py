@@ -7,7 +7,6 @@ that was lower gave worse rates on at least one kind of data.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lfads_tf2.hyperparameters import declared
@@ -42,7 +41,7 @@ def choose(facts: Facts, given: dict[str, Any]) -> list[Choice]:
         given: hyperparameters by name, as command line and YAML give them.
     """
     batch = given.get("batch_size", _batch(facts))
-    steps_an_epoch = max(1, math.ceil(facts.trials / min(batch, facts.fewest_trials)))
+    steps_an_epoch = facts.steps_an_epoch(batch)
     enough = _epochs(facts, steps_an_epoch)
     epochs = given.get("max_epochs") or enough
     rise = max(1, round(WARM_UP * epochs))

@@ -17,7 +17,7 @@ from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.settings import auto
 
-FACTS = Facts(trials=96, fewest_trials=96, bins=50, channels=20, sessions=1, spikes=0.3)
+FACTS = Facts(trials_of=(96,), bins=50, channels=20, spikes=0.3)
 
 
 def search_for(*flags, size=None):

@@ -10,6 +10,7 @@ import pytest
 from small_runs import write_spikes
 
 from lfads_tf2.data import read_sessions
+from lfads_tf2.data.batches import epoch_batches
 from lfads_tf2.data.facts import Facts, described, facts_of
 from lfads_tf2.hyperparameters import HyperParameters, problems
 from lfads_tf2.program.auto_settings import AutoSettings, auto_settings
@@ -18,7 +19,7 @@ from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.settings import auto, flags, run_folder
 
 FACTS = [
-    Facts(trials=trials * sessions, fewest_trials=trials, bins=bins, channels=channels, sessions=sessions, spikes=0.2)
+    Facts(trials_of=(trials,) * sessions, bins=bins, channels=channels, spikes=0.2)
     for trials, bins, channels, sessions in itertools.product(
         (1, 20, 96, 1040, 20000), (1, 9, 100), (1, 20, 300), (1, 5)
     )
@@ -33,13 +34,14 @@ def test_always_a_sound_set(facts):
     assert hp.batch_size <= facts.fewest_trials
     assert hp.factors_dim < max(facts.channels, 2)
     assert 0 < hp.kl_increase_epochs < hp.max_epochs / 2
-    steps = math.ceil(facts.trials / hp.batch_size) * hp.max_epochs
-    assert auto.FEWEST_STEPS - 400 <= steps <= max(auto.MOST_STEPS + 700, 60 * facts.trials / hp.batch_size + 60)
+    an_epoch = sum(math.ceil(trials / hp.batch_size) for trials in facts.trials_of)
+    steps = an_epoch * hp.max_epochs
+    assert auto.FEWEST_STEPS - 400 <= steps <= max(auto.MOST_STEPS + 700, 60 * an_epoch)
     assert all(choice.reason for choice in auto.choose(facts, {}))
 
 
 def test_what_is_given_stays_and_is_reckoned_with():
-    facts = Facts(trials=96, fewest_trials=96, bins=50, channels=20, sessions=1, spikes=0.3)
+    facts = Facts(trials_of=(96,), bins=50, channels=20, spikes=0.3)
     plain, given = auto.settled(facts, {}), {"batch_size": 16, "co_dim": 3, "kl_increase_steps": 7}
     chosen = auto.settled(facts, given)
     assert {name: chosen[name] for name in given} == given
@@ -53,7 +55,7 @@ def test_what_is_given_stays_and_is_reckoned_with():
 
 
 def test_epochs_given_by_hand_that_may_be_too_few():
-    facts = Facts(trials=96, fewest_trials=96, bins=50, channels=20, sessions=1, spikes=0.3)
+    facts = Facts(trials_of=(96,), bins=50, channels=20, spikes=0.3)
     enough = auto.settled(facts, {})["max_epochs"]
     for epochs, told in ((10, True), (enough, False), (0, False), (2 * enough, False)):
         said = "\n".join(map(str, auto.choose(facts, {"max_epochs": epochs})))
@@ -61,9 +63,17 @@ def test_epochs_given_by_hand_that_may_be_too_few():
 
 
 def test_facts_that_decide():
-    facts = Facts(trials=50, fewest_trials=50, bins=30, channels=40, sessions=3, spikes=0.3, ext_inputs=2)
+    facts = Facts(trials_of=(50, 50, 50), bins=30, channels=40, spikes=0.3, ext_inputs=2)
     assert auto.settled(facts, {})["ext_input_dim"] == 2
     assert auto.settled(facts._replace(aligned_factors=7), {})["factors_dim"] == 7
+
+
+def test_each_session_has_a_last_batch_of_its_own():
+    facts = Facts(trials_of=(33,) * 10, bins=30, channels=40, spikes=0.3)
+    batch, epochs = (auto.settled(facts, {})[name] for name in ("batch_size", "max_epochs"))
+    steps = len(epoch_batches(facts.trials_of, batch, 0, 0)[0])
+    said = "\n".join(map(str, auto.choose(facts, {})))
+    assert steps == 20 and f"{steps} steps an epoch from 330 trials" in said and f"{epochs * steps} steps" in said
 
 
 def test_facts_of_files(tmp_path):
@@ -72,7 +82,7 @@ def test_facts_of_files(tmp_path):
     sessions = read_sessions(HyperParameters(data_dir=str(tmp_path)))
     facts = facts_of(sessions)
     counts = sum(float(s.train.data.sum()) for s in sessions) / sum(s.train.data.size for s in sessions)
-    assert facts == Facts(32, 12, 9, 7, 2, pytest.approx(counts))
+    assert facts == Facts((20, 12), 9, 7, pytest.approx(counts))
     first, second = described(sessions)
     highest = sessions[0].train.data.max()
     assert first.startswith("a.h5: 20 training + 6 validation trials x 9 bins x 7 channels,")
