@@ -135,20 +135,31 @@ def principal_components(values: np.ndarray, count: int) -> tuple[np.ndarray, np
 
 
 def condition_means(values: np.ndarray, conditions: Conditions) -> np.ndarray:
-    """Trial averages, conditions x the other axes of ``values`` (trials first)."""
-    return np.stack([values[conditions.codes == code].mean(axis=0) for code in range(len(conditions.labels))])
+    """Trial averages, conditions x the other axes of ``values`` (trials first), NaN where no trial was observed."""
+    seen, means = ~np.isnan(values), []
+    for code in range(len(conditions.labels)):
+        own = conditions.codes == code
+        number = seen[own].sum(axis=0)
+        total = np.sum(values[own], axis=0, where=seen[own], dtype=np.float64)
+        means.append(np.where(number > 0, total / np.maximum(number, 1), np.nan))
+    return np.stack(means)
 
 
 def smooth(values: np.ndarray, scale: Scale) -> np.ndarray:
-    """Gaussian smoothing along axis 1 (bins), s.d. 30 ms or one bin; the kernel is renormalised at the edges."""
-    sd = SMOOTHING_MS / scale.bin_width_ms if scale.bin_width_ms else 1.0
-    return smoothed(values, sd)
+    """Gaussian smoothing along axis 1 (bins), s.d. 30 ms or one bin, renormalised at edges and around gaps (NaN)."""
+    sd, seen = SMOOTHING_MS / scale.bin_width_ms if scale.bin_width_ms else 1.0, ~np.isnan(values)
+    if seen.all():
+        return smoothed(values, sd)
+    share = smoothed(seen.astype(np.float64), sd)
+    return np.where(seen, smoothed(np.where(seen, values, 0.0), sd) / np.maximum(share, np.finfo(float).tiny), np.nan)
 
 
 def density(axes: Axes, x: np.ndarray, y: np.ndarray, scale: Scale) -> None:
-    """Density of points, given in counts a bin, with the line of equality."""
+    """Density of points, given in counts a bin, with the line of equality; pairs with NaN are left out."""
+    known = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[known], y[known]
     step = max(1, x.size // MOST_POINTS)
-    x, y = scale.rates(x.ravel()[::step]), scale.rates(y.ravel()[::step])
+    x, y = scale.rates(x[::step]), scale.rates(y[::step])
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     high = max(high, low + 1e-9)
     image = axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, extent=(low, high, low, high), cmap="viridis")

@@ -46,7 +46,7 @@ def trials_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np
     shown = np.concatenate([scale.rates(values[chosen]).ravel() for _, values in rate_images])
     low = np.percentile(shown, 0.5) if scale.gaussian else 0.0
     rate_range = {"vmin": low, "vmax": max(np.percentile(shown, 99.5), low + 1e-9), "cmap": "viridis"}
-    count_range = {"vmin": 0, "vmax": max(1.0, float(np.percentile(counts[chosen], 99.9))), "cmap": "Greys"}
+    count_range = {"vmin": 0, "vmax": max(1.0, float(np.nanpercentile(counts[chosen], 99.9))), "cmap": "Greys"}
     columns = [("recorded values" if scale.gaussian else "recorded spikes", counts), *rate_images]
     figure = new_figure(4.2 * len(columns) + 1, 2.4 * len(chosen) + 0.9, "Single trials: recorded and inferred")
     grid = figure.subplots(len(chosen), len(columns), squeeze=False, sharex=True, sharey=True)
@@ -86,7 +86,8 @@ def traces_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np
             else:
                 # Under the curves, longer where a bin holds several spikes; on the curves' own axis they would
                 # dwarf them (one spike in 10 ms is 100 spikes/s).
-                height = 0.22 * top * observed / max(counts[chosen, :, channel].max(), 1)
+                most = np.nanmax(counts[chosen, :, channel], initial=1)
+                height = 0.22 * top * np.nan_to_num(observed) / most
                 axes.vlines(times, -0.28 * top, -0.28 * top + height, color="black", linewidth=1.2, label="spikes")
                 axes.set_ylim(-0.32 * top, 1.08 * top)
             if truth is not None:

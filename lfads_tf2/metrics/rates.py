@@ -59,11 +59,12 @@ def channel_r2(rates: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def mean_channel_correlation(rates: np.ndarray, truth: np.ndarray) -> float:
     """Pearson correlation of each channel over all trials and bins, averaged over channels.
 
-    Channels that are constant in either array have no correlation and are left out. Arguments and errors as
-    r2_truth; NaN when no channel is left.
+    Channels that are constant in either array have no correlation and are left out, and so are entries where the truth
+    is NaN. Arguments and errors as r2_truth; NaN when no channel is left.
     """
     scores = []
     for rate, true in _channels(rates, truth, "truth"):
+        rate, true = rate[~np.isnan(true)], true[~np.isnan(true)]
         scale = np.sqrt(_spread(rate) * _spread(true))
         if scale > 0:
             scores.append(np.sum((rate - rate.mean()) * (true - true.mean())) / scale)
@@ -104,7 +105,7 @@ def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> float:
 
 def _spread(values: np.ndarray) -> float:
     """Summed squared distance from the mean; exactly 0 for constant values, where the mean's rounding would show."""
-    return float(np.sum((values - values.mean()) ** 2)) if np.ptp(values) > 0 else 0.0
+    return float(np.sum((values - values.mean()) ** 2)) if values.size and np.ptp(values) > 0 else 0.0
 
 
 def _log_likelihood(rate: np.ndarray | float, spike: np.ndarray) -> float:

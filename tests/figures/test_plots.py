@@ -36,6 +36,14 @@ def make_half(trials=12, bins=20, channels=6, conditions=3, inputs=2, gaussian=F
     return half, result
 
 
+def partly_observed(half):
+    """The same with NaN in half of the bins of some trials, and a channel that was never seen."""
+    target = half.data.astype(np.float32)
+    target[::2, 10:] = np.nan
+    target[:, :, 0] = np.nan
+    return half._replace(data=np.nan_to_num(target), recon=target)
+
+
 def make_log(epochs=60, valid=True):
     falling = 100 + 50 * np.exp(-np.arange(epochs) / 10)
     log = {"epoch": np.arange(epochs), "step": 4 * np.arange(1, epochs + 1), "l2": np.ones(epochs)}
@@ -114,6 +122,19 @@ def test_odd_data_do_not_stop_the_report(tmp_path, quickly, odd):
     assert ("s_truth" in names) == odd.get("truth", True)
     for path in written[:-1]:
         shows_something(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_was_not_observed_is_not_drawn(tmp_path, quickly):
+    half, result = make_half(conditions=3)
+    gaps = partly_observed(half)
+    written = report(tmp_path, (gaps, result))
+    assert {"s_trials", "s_traces", "s_psth"} <= {path.stem for path in written}
+    for path in written[:-1]:
+        shows_something(path)
+    figure = plots.traces_figure(gaps.target[:, :, 1:], result["output_dist_params"][:, :, 1:], plots.Scale(10.0))
+    spikes = [path.vertices[:, 1] for axes in figure.axes for path in axes.collections[0].get_paths()]
+    assert np.isfinite(spikes).all() and np.ptp(spikes, axis=1).max() > 0
 
 
 @pytest.mark.parametrize("log", [make_log(1), make_log(2, valid=False), make_log(80, valid=False)])
@@ -218,3 +239,13 @@ def test_condition_means():
     by = plot_parts.Conditions.of(np.array([2, 1, 2]))
     means = plot_parts.condition_means(np.array([[1.0], [5.0], [3.0]]), by)
     assert by.labels == ["1", "2"] and means.tolist() == [[5.0], [2.0]]
+    gaps = plot_parts.condition_means(np.array([[1.0, np.nan], [5.0, np.nan], [np.nan, 4.0]]), by)
+    np.testing.assert_array_equal(gaps, [[5.0, np.nan], [1.0, 4.0]])
+
+
+def test_smoothing_around_gaps():
+    values = np.full((1, 40, 1), 3.0)
+    values[0, 10:20] = np.nan
+    smoothed = plot_parts.smooth(values, plots.Scale(10.0))
+    np.testing.assert_array_equal(np.isnan(smoothed), np.isnan(values))
+    np.testing.assert_allclose(smoothed[~np.isnan(values)], 3.0)
