@@ -94,18 +94,19 @@ def sharpened(rates: np.ndarray, means: np.ndarray, power: float = SHARPER) -> n
 def condition_averages(
     train: np.ndarray, train_conditions: np.ndarray, conditions: np.ndarray, width: float
 ) -> np.ndarray:
-    """Smoothed averages of each trial's condition over the training trials; the mean of all where there are none.
+    """Smoothed averages of conditions over the training trials; the mean of all for one without trials, as NaN.
 
     Args:
         train: counts of the training trials, NaN where not observed.
-        train_conditions, conditions: of the training trials and of those to predict.
+        train_conditions: of the training trials.
+        conditions: to average, one row of the result each.
         width: standard deviation of the Gaussian kernel in bins.
     """
-    averages, means = {}, channel_means(train)
-    for condition in np.unique(conditions):
+    averages, means = [], channel_means(train)
+    for condition in conditions:
         own = train[train_conditions == condition]
         seen = ~np.isnan(own) if own.dtype.kind == "f" else np.ones(own.shape, bool)
-        # One trial's worth of the mean rate keeps an estimate of 0 from forbidding every spike.
+        # A share of a trial of the mean rate keeps an estimate of 0 from forbidding every spike.
         total = np.sum(own, axis=0, where=seen, dtype=np.float64) + MEAN_SHARE * means
-        averages[condition] = smoothed(total / (seen.sum(axis=0) + MEAN_SHARE), width)
-    return np.stack([averages[condition] for condition in conditions])
+        averages.append(smoothed(total / (seen.sum(axis=0) + MEAN_SHARE), width))
+    return np.stack(averages)

@@ -55,3 +55,8 @@ def test_condition_averages():
     np.testing.assert_allclose(got[0], rates[-1], atol=0.1)
     np.testing.assert_allclose(got[1], rates[0], atol=0.1)
     np.testing.assert_allclose(got[2], np.broadcast_to(channel_means(train), (8, 2)))
+    # NaN is no condition, though np.unique lists it.
+    conditions = np.where(np.arange(400) % 2, conditions, np.nan)
+    unknown = baselines.condition_averages(train, conditions, np.unique([0.0, 1.0, np.nan, np.nan]), 1.0)
+    np.testing.assert_allclose(unknown[:2], rates[[0, -1]], atol=0.1)
+    np.testing.assert_allclose(unknown[2], np.broadcast_to(channel_means(train), (8, 2)))
