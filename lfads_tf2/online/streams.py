@@ -286,11 +286,11 @@ class WindowStream(OnlineLFADS):
         lag, shifted = self.model.settings["controller_input_lag"], []
         for encoder, direction in self.encoders:
             states = encoder.run(x, direction == "rev")
-            code = np.zeros_like(states)
+            code, kept = np.zeros_like(states), max(len(states) - lag, 0)
             if direction == "fwd":
-                code[lag:] = states[: len(states) - lag]
+                code[lag:] = states[:kept]
             else:
-                code[: len(code) - lag] = states[lag:]
+                code[:kept] = states[lag:]
             shifted.append(code)
         return np.concatenate(shifted, axis=-1) if shifted else None
 

@@ -39,6 +39,7 @@ CASES = {
 WHOLE_TRIALS = {
     "bidirectional": ({}, [7]),
     "bidirectional, two sessions": ({"controller_input_lag": 2}, [5, 7]),
+    "lag beyond the first bins": ({"controller_input_lag": 5}, [7]),
     "first bins for the initial condition": ({"num_steps_for_gen_ic": 6}, [7]),
     "inputs injected": ({"ext_input_dim": 2, "inject_ext_input_to_gen": True}, [7]),
     "segment, not causal": ({"ic_enc_seq_len": SEGMENT}, [7]),
