@@ -168,5 +168,5 @@ def _add_half(f: h5py.File, half: str, session: Session, found: dict[str, np.nda
 def _generator_inputs(model, found: dict[str, np.ndarray], trials: Trials) -> np.ndarray | None:
     """What drives the generator, N x T x inputs: inferred inputs, then injected external ones."""
     parts = [found["controller_outputs"]] if "controller_outputs" in found else []
-    parts += [trials.ext_input] if model.injects_ext_input else []
+    parts += [trials.ext_input[:, model.first_bin :]] if model.injects_ext_input else []
     return np.concatenate(parts, axis=2) if parts else None

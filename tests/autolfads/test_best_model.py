@@ -44,8 +44,13 @@ def several(folder):
 
 
 @pytest.mark.parametrize(
-    ("write", "settings"), [(held_out, {}), (several, {"ext_input_dim": 2})], ids=["held-out", "sessions and inputs"]
-)
+    ("write", "settings"),
+    [
+        (held_out, {}), (several, {"ext_input_dim": 2}),
+        (several, {"ext_input_dim": 2, "inject_ext_input_to_gen": True, "ic_enc_seq_len": 3}),
+    ],
+    ids=["held-out", "sessions and inputs", "segment and injected inputs"],
+)  # fmt: skip
 def test_every_kind_works_in_the_best_model(tmp_path, write, settings):
     data, folder = tmp_path / "data", tmp_path / "run" / "best_model"
     data.mkdir()
@@ -64,6 +69,7 @@ def test_every_kind_works_in_the_best_model(tmp_path, write, settings):
         for path in sorted(data.iterdir()):
             with h5py.File(tmp_path / "run" / f"lfads_output_{path.stem}.h5") as f:
                 bins_and_channels = f["valid_output_params"].shape[1:]
+                assert f["valid_gen_inputs"].shape[1] == bins_and_channels[0]
             rates = read_runs(folder / f"model_runs_{path.name}_valid_{kind}")[0]["output_dist_params"]
             assert rates.shape == (TRIALS["valid"], *bins_and_channels) and np.isfinite(rates).all()
     command("prior_sample")
