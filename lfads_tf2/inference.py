@@ -90,7 +90,7 @@ class Inference(tf.Module):
 
         Args:
             session, trials: as in ``posterior_average``; a trial's place decides which of its entries are masked when.
-            means: mean count of each of the session's encoded channels in the training trials.
+            means: mean count of each of the session's encoded channels, in the training trials where they are known.
 
         Returns:
             trials x bins x channels of the target, in expected spikes a bin, for ``metrics.held_out.score``.

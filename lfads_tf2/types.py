@@ -30,6 +30,14 @@ class Trials(NamedTuple):
         """What is reconstructed; float32 with NaN where an entry was not observed."""
         return self.data if self.recon is None else self.recon
 
+    @property
+    def observed(self) -> np.ndarray:
+        """The encoders' data with NaN where an entry was not observed, for which they read 0."""
+        if self.recon is None or self.recon.dtype.kind != "f":
+            return self.data
+        missing = np.isnan(self.recon[:, : self.data.shape[1], : self.data.shape[2]])
+        return np.where(missing, np.float32(np.nan), self.data) if missing.any() else self.data
+
     def from_bin(self, first: int) -> Trials:
         """The same trials with target, truth and external inputs from bin ``first`` on, as the decoder runs."""
         later = {"recon": self.target, "truth": self.truth, "ext_input": self.ext_input}

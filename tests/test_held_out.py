@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from lfads_tf2 import held_out, noise
 from lfads_tf2.data import resolve
+from lfads_tf2.data.entries import zeros_for_missing
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.inference import Inference
 from lfads_tf2.metrics.held_out import channel_means
@@ -39,6 +40,18 @@ def folds(trials: int, first_bin: int = 0) -> np.ndarray:
     found = np.array(found).transpose(1, 0, 2)
     found[:, :first_bin] = -1
     return found
+
+
+def test_what_was_not_observed_is_told_from_zero():
+    counts = np.random.default_rng(0).poisson(2.0, (9, BINS, CHANNELS)).astype(np.float32)
+    gaps = np.where(np.arange(BINS)[:, None] % 2, counts, np.nan).astype(np.float32)
+    read = zeros_for_missing(Trials(gaps))
+    np.testing.assert_array_equal(read.observed, gaps)
+    assert not np.isnan(read.data).any()
+    wider = read._replace(recon=np.pad(read.recon, ((0, 0), (0, 2), (0, 1))))
+    np.testing.assert_array_equal(wider.observed, gaps)
+    whole = Trials(counts)
+    assert whole.observed is whole.data
 
 
 def test_masks_share_all_entries_evenly():

@@ -57,7 +57,7 @@ def against_masked_spikes(
     """
     first = run.model.first_bin
     spikes = np.asarray(trials.target[:, first:])
-    rates, means = run.held_out_rates(index, trials, channel_means(session.train.data)), channel_means(spikes)
+    rates, means = run.held_out_rates(index, trials, channel_means(session.train.observed)), channel_means(spikes)
 
     def gains_of(rates_of: Callable[[slice], np.ndarray]) -> Gains:
         sums = Gains()
@@ -65,7 +65,8 @@ def against_masked_spikes(
             sums.add(rates_of(part), spikes[part], means)
         return sums
 
-    gains, read = gains_of(lambda part: rates[part]), gains_of(lambda part: inferred[part]).score().bits
+    encoded = np.s_[:, : trials.data.shape[1] - first, : trials.data.shape[2]]
+    gains, read = gains_of(lambda part: rates[part]), score_of(inferred[encoded], spikes[encoded]).bits
     smoothing = baselines.best_smoothing(spikes)
     simple = {f"best smoothing ({smoothing.width:g} bins)": smoothing.gains}
     sharper = gains_of(lambda part: baselines.sharpened(rates[part], means))

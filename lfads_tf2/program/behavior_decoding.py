@@ -58,5 +58,5 @@ def _halves(session: Session, results: dict, behavior: Behavior, first_bin: int)
                 f"and {values.shape[1]}; store one value a bin"
             )
         rates = result["output_dist_params"][..., : trials.target.shape[2]]
-        halves.append(Half(rates, trials.data[: len(rates)], values[: len(rates), first_bin:]))
+        halves.append(Half(rates, trials.observed[: len(rates)], values[: len(rates), first_bin:]))
     return halves

@@ -73,7 +73,8 @@ def scores(data: Path, results: Path, train_results: Path | None) -> dict[str, f
     # Inference alone can mask spikes from the encoders; it leaves their score in the file.
     unread = {name: float(kept[name]) for name in ("held_out_bps", "held_out_bps_error") if name in kept}
     bins, channels = session.valid.data.shape[1] - first, session.valid.data.shape[2]
-    found = {"bps": bits_per_spike(rates, spikes)} | unread
+    encoded = np.s_[:, :bins, :channels]
+    found = {"bps": bits_per_spike(rates[encoded], spikes[encoded])} | unread
     if channels < rates.shape[2]:
         found["co-bps"] = benchmark.co_bps(rates, spikes, channels, bins)
     if bins < rates.shape[1]:

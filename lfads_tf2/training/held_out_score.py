@@ -35,7 +35,7 @@ class HeldOutScore(tf.Module):
                 target = np.asarray(session.valid.target[rows, spec.first_bin :])
                 self.targets.append((index, rows, target, channel_means(target)))
         if self.targets:
-            self.rates = HeldOutRates(epochs.model, [channel_means(session.train.data) for session in sessions])
+            self.rates = HeldOutRates(epochs.model, [channel_means(session.train.observed) for session in sessions])
             self._rates = traced(self._rates_of, spec.hyperparameters, reduce_retracing=True)
 
     def __bool__(self) -> bool:

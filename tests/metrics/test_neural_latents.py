@@ -126,12 +126,13 @@ def test_the_tool(tmp_path):
             f[f"{half}_conditions"] = np.arange(n) % 2
             write_runs(tmp_path / f"model_runs_{half}", {"output_dist_params": rates[half]}, {"units": "spikes/bin"})
         f["psth"] = np.stack([rates["valid"][c::2].mean(0) for c in (0, 1)])[:, :6]
-        held_out = f["valid_recon_data"][:, :6, 3:]
+        held_out, read = f["valid_recon_data"][:, :6, 3:], f["valid_encod_data"][()]
     command = [sys.executable, str(ROOT / "tools" / "evaluate.py"), f"--data={tmp_path / 'a.h5'}"]
     files = [f"--results={tmp_path / 'model_runs_valid'}", f"--train_results={tmp_path / 'model_runs_train'}"]
     subprocess.run([*command, *files, f"--json={tmp_path / 'scores.json'}"], check=True, capture_output=True)
     found = json.loads((tmp_path / "scores.json").read_text())
     assert set(found) == {"bps", "co-bps", "fp-bps", "vel R2", "psth R2"} and found["psth R2"] == pytest.approx(1.0)
     assert found["co-bps"] == pytest.approx(benchmark.bits_per_spike(rates["valid"][:, :6, 3:], held_out))
+    assert found["bps"] == pytest.approx(benchmark.bits_per_spike(rates["valid"][:, :6, :3], read))
     done = subprocess.run([*command, f"--results={tmp_path / 'model_runs_train'}"], capture_output=True, text=True)
     assert done.returncode == 2 and "give files that belong together" in done.stderr
