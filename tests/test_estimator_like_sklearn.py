@@ -156,6 +156,19 @@ def test_trials_of_unequal_length():
     assert [len(one) for one in rates] == [len(one) for one in trials]
 
 
+def test_unequal_trials_whose_first_bins_serve_the_initial_condition():
+    trials = [COUNTS[n][: 5 + n % 4] for n in range(15)]
+    settings = SMALL | {"augmentations": "selective_backprop", "ic_enc_seq_len": 2}
+    model = Estimator(num_samples=1, **settings).fit(trials)
+    rates = model.transform(trials)
+    assert [len(one) for one in rates] == [len(one) - 2 for one in trials]
+    # Other lengths than in fit, and a list of equal ones.
+    shorter = model.transform([trial[:4] for trial in trials])
+    assert [one.shape for one in shorter] == [(2, COUNTS.shape[2])] * 15
+    score = model.score(trials)
+    assert model.set_params(ic_enc_seq_len=0).score(trials) == score
+
+
 def test_a_recording():
     """Its halves and held-out units are those of the cut."""
     from lfads_tf2.estimator.arrays import Arrays

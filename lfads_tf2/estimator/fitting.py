@@ -227,7 +227,7 @@ class Estimator(Parameters):
             for name, values in results.items()
         }  # fmt: skip
 
-    def transform(self, spikes, *, ext_input=None) -> np.ndarray:
+    def transform(self, spikes, *, ext_input=None) -> np.ndarray | list[np.ndarray]:
         """Rates of trials, trials x bins x channels of the target, in expected spikes a bin. See ``infer``.
 
         Of a continuous recording, bins x channels. Of a list of trials, a list.
@@ -235,8 +235,9 @@ class Estimator(Parameters):
         rates = self.infer(spikes, ext_input=ext_input)["output_dist_params"][
             ..., : self._fitted().spec.sessions[0].num_channels
         ]
-        if isinstance(spikes, list | tuple) and len({len(trial) for trial in spikes}) > 1:
-            return [found[: len(trial)] for found, trial in zip(rates, spikes, strict=True)]
+        if isinstance(spikes, list | tuple) and rates.ndim == 3:
+            first = self._fitted().spec.first_bin
+            return [found[: max(0, len(trial) - first)] for found, trial in zip(rates, spikes, strict=True)]
         return rates
 
     def fit_transform(self, spikes, y=None, *, target=None, ext_input=None) -> np.ndarray:
@@ -286,11 +287,12 @@ class Estimator(Parameters):
         refuse_target_as_y(spikes, y, target)
         self._fitted()
         trials, offsets = self._fitted_trials(spikes, target, ext_input)
-        if self.hyperparameters.output_dist != "poisson":
-            raise ValueError(f"bits a spike need counts; output_dist={self.hyperparameters.output_dist} has none")
-        first = self.hyperparameters.ic_enc_seq_len
+        spec = self.model.spec
+        if spec.hyperparameters.output_dist != "poisson":
+            raise ValueError(f"bits a spike need counts; output_dist={spec.hyperparameters.output_dist} has none")
+        first = spec.first_bin
         if trials.target.shape == trials.data.shape:
-            means = channel_means(trials.data)
+            means = channel_means(trials.observed)
             rates = self._inference(trials).held_out_rates(0, trials, means)
             return metrics.bits_per_spike(rates, np.array(trials.target, np.float64)[:, first:])
         rates = self.infer(spikes, ext_input=ext_input)["output_dist_params"]
@@ -342,11 +344,13 @@ class Estimator(Parameters):
     def _fitted_trials(self, spikes, target, ext_input) -> tuple[Trials, np.ndarray | None]:
         """Trials for the fitted model, and the first bin of each window."""
         spec = self.model.spec
-        bins = spec.first_bin + spec.num_bins if spec.separate_target else None
+        # A target with gaps alone has the spikes' bins, whatever these are.
+        further = spec.encoded_bins is not None or spec.sessions[0].num_encoded is not None
+        bins = spec.first_bin + spec.num_bins if further else None
         trials, offsets = self._arrays.trials(spikes, target, ext_input, bins)
         check_inputs(spec.hyperparameters, trials.ext_input)
         (bins, channels), wanted = trials.data.shape[1:], self.n_features_in_
-        if channels != wanted or (bins != spec.data_bins and spec.separate_target) or bins <= spec.first_bin:
+        if channels != wanted or (bins != spec.data_bins and further) or bins <= spec.first_bin:
             # The first words are scikit-learn's.
             features = f"X has {channels} features, but Estimator is expecting {wanted} features as input: "
             raise ValueError(
