@@ -11,7 +11,7 @@ from typing import Any
 from lfads_tf2.data import fingerprint
 from lfads_tf2.errors import RunError
 from lfads_tf2.hyperparameters import HyperParameters, declared
-from lfads_tf2.settings import checkpoint_files
+from lfads_tf2.settings import checkpoint_files, run_folder
 from lfads_tf2.settings.run_folder import RunRecord
 
 log = logging.getLogger("lfads_tf2")
@@ -19,7 +19,7 @@ log = logging.getLogger("lfads_tf2")
 # Everything that a training, and what follows it, leaves in a run folder.
 LEFT_BY_A_RUN = (
     "hyperparameters-*.txt", "*.ckpt-*", checkpoint_files.ROLLING, checkpoint_files.LOWEST_VALIDATION, "metrics.csv",
-    "auto.txt", "lfads_log", "report", "model_runs_*", "*model_params",
+    "auto.txt", "lfads_log", "report", "model_runs_*", "*model_params", run_folder.SAVED_MODEL,
 )  # fmt: skip
 # Settings of each command by itself are not the run's.
 OF_THE_RUN = [n for n, f in declared().items() if f.metadata["section"] != "run" or n == "seed"]

@@ -18,7 +18,7 @@ from lfads_tf2.settings import run_folder
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.types import ModelSpec, SessionShape
 
-FILE, FORMAT_VERSION = "saved_model.json", 1
+FORMAT_VERSION = 1
 
 
 class SavedModel(NamedTuple):
@@ -50,7 +50,7 @@ def save(folder: Path, model: LFADS, step: int, facts: dict[str, Any]) -> None:
         RunRecord.of(model.spec).write(folder, step)
     write_params(params_path(folder, ""), model_files.parameters(model, model_files.Loaded(step)))
     content = {"format_version": FORMAT_VERSION, "spec": dataclasses.asdict(model.spec), "step": step, "facts": facts}
-    write_text(folder / FILE, json.dumps(content, indent=1))
+    write_text(folder / run_folder.SAVED_MODEL, json.dumps(content, indent=1))
 
 
 def read(folder: Path) -> SavedModel:
@@ -59,10 +59,11 @@ def read(folder: Path) -> SavedModel:
     Raises:
         RunError: the folder holds no saved model, a damaged one, or one of a later version.
     """
-    path = folder / FILE
+    path = folder / run_folder.SAVED_MODEL
     if not path.is_file():
         raise RunError(
-            f"{folder} holds no saved model ({FILE} is not there); give a folder that save() or fit() wrote to"
+            f"{folder} holds no saved model ({run_folder.SAVED_MODEL} is not there); give a folder that save() or "
+            "fit() wrote to"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lfads_tf2")
 
+# What an estimator adds to a run folder.
+SAVED_MODEL = "saved_model.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class RecordedSession:
