@@ -8,6 +8,8 @@ from lfads_tf2.recordings.recording import RecordingData, RecordingError, Series
 
 # Of a bin. Times on the bin grid are stored with rounding errors of about 1e-10 of a bin.
 TOLERANCE = 1e-6
+# Of a series' median steps. Irregular sampling leaves a few times the median now and then, also where nothing is lost.
+GAP_STEPS = 10
 
 
 def window_counts(
@@ -99,23 +101,40 @@ def window_series(series: Series, starts: np.ndarray, bins: int, bin_s: float, l
     """A time series in the bins of windows, N x T x dimensions float32; NaN where it was not measured.
 
     Args:
-        series: over time.
+        series: over time; samples whose time or value is not finite were not measured. Of samples at one time the last
+            is interpolated from, and all are averaged.
         starts, bins, bin_s: of the windows.
         lag_s: the value of a bin is that of so many seconds later.
-        how: ``interpolate`` at the bins' centres, or ``mean`` of the samples in each bin.
+        how: ``interpolate`` at the bins' centres, but not between samples further apart than a bin and ``GAP_STEPS``
+            times their median distance; or ``mean`` of the samples in each bin.
     """
     edges = starts[:, None] + np.arange(bins + 1) * bin_s + lag_s
-    good = np.isfinite(series.times)
-    times, values = series.times[good], series.values[good]
-    found = np.full((len(starts), bins, values.shape[1]), np.nan, np.float32)
-    for n in range(values.shape[1]):
+    found = np.full((len(starts), bins, series.values.shape[1]), np.nan, np.float32)
+    for n, values in enumerate(series.values.T):
+        good = np.isfinite(series.times) & np.isfinite(values)
+        if not good.any():
+            continue
         if how == "mean":
-            sums = np.concatenate([[0.0], np.cumsum(values[:, n])])
-            places = np.searchsorted(times, edges - TOLERANCE * bin_s)
-            number = np.diff(places, axis=1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found[:, :, n] = np.diff(sums[places], axis=1) / number
+            found[:, :, n] = _means(series.times[good], values[good], edges - TOLERANCE * bin_s)
         else:
             centres = (edges[:, :-1] + edges[:, 1:]) / 2
-            found[:, :, n] = np.interp(centres, times, values[:, n], left=np.nan, right=np.nan)
+            found[:, :, n] = _interpolated(series.times[good], values[good], centres, bin_s)
+    return found
+
+
+def _means(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.searchsorted(times, edges)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.diff(sums[places], axis=1) / np.diff(places, axis=1)
+
+
+def _interpolated(times: np.ndarray, values: np.ndarray, centres: np.ndarray, bin_s: float) -> np.ndarray:
+    found = np.interp(centres, times, values, left=np.nan, right=np.nan)
+    steps = np.diff(times)
+    if steps.any():
+        after = np.clip(np.searchsorted(times, centres), 1, len(times) - 1)
+        between = (times[after - 1] < centres) & (centres < times[after])
+        longest = max(bin_s, GAP_STEPS * np.median(steps[steps > 0]))
+        found[between & (steps[after - 1] > longest)] = np.nan
     return found

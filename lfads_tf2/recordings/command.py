@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lfads_tf2.recordings import arrays
+from lfads_tf2.recordings.binning import GAP_STEPS
 from lfads_tf2.recordings.cutting import cut
 from lfads_tf2.recordings.halves import KINDS
 from lfads_tf2.recordings.reading import kind_of, read
@@ -61,7 +62,11 @@ def parser() -> Arguments:
     group = top.add_argument_group("behaviour")
     group.add_argument("--behavior", nargs="+", default=(), metavar="NAME", help="time series to keep with the trials")
     group.add_argument("--lag", type=float, default=0.0, metavar="MS", help="take behaviour so much later")
-    group.add_argument("--behavior-how", default="interpolate", choices=BEHAVIOR)
+    group.add_argument(
+        "--behavior-how", default="interpolate", choices=BEHAVIOR,
+        help="at the bins' centres, but not over gaps longer than a bin and than "
+        f"{GAP_STEPS} of its median sampling steps, or the mean of the samples in each bin (default %(default)s)",
+    )  # fmt: skip
     group = top.add_argument_group("training and validation")
     group.add_argument("--halves", default="auto", choices=KINDS, help="how trials are divided")
     group.add_argument(

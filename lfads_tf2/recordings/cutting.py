@@ -136,8 +136,7 @@ def _not_observed(recording, options: CutOptions, found: Windows, counts, units,
     if recording.trials is None:
         seen = binning.observed_bins(recording, found.start_s, found.bins, bin_s, units)
     if found.lengths is not None:
-        inside = np.arange(found.bins) < found.lengths[:, None]
-        seen = np.broadcast_to(inside[:, :, None], counts.shape) & (True if seen is None else seen)
+        seen = np.broadcast_to(found.inside[:, :, None], counts.shape) & (True if seen is None else seen)
     return counts if seen is None else np.where(seen, counts, np.float32(np.nan)).astype(np.float32)
 
 
@@ -223,9 +222,18 @@ def _behavior(recording: RecordingData, options: CutOptions, found: Windows, bin
         if name not in recording.series:
             raise RecordingError(f"{recording.name}: the time series {name!r} was not read")
         series = recording.series[name]
-        parts.append(
-            binning.window_series(series, found.start_s, found.bins, bin_s, options.lag / 1000.0, options.behavior_how)
+        times = series.times[np.isfinite(series.times)]
+        falls = np.flatnonzero(np.diff(times) < 0)
+        if len(falls):
+            before, after = times[falls[0] : falls[0] + 2]
+            raise RecordingError(
+                f"{recording.name}: the timestamps of the time series {name!r} must not fall, and {after:.6f} s comes "
+                f"after {before:.6f} s ({len(falls)} such places); sort its samples by time, or correct its clock"
+            )
+        part = binning.window_series(
+            series, found.start_s, found.bins, bin_s, options.lag / 1000.0, options.behavior_how
         )
+        parts.append(np.where(found.inside[:, :, None], part, np.float32(np.nan)))
         names += series.names
         measured += [series.unit] * len(series.names)
     return (np.concatenate(parts, axis=-1) if parts else None), names, measured

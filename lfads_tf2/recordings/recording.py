@@ -42,7 +42,7 @@ class Table:
 class Series:
     """A measured quantity over time."""
 
-    times: np.ndarray  # n, seconds, rising
+    times: np.ndarray  # n, seconds, not falling; NaN: not known
     values: np.ndarray  # n x dimensions
     names: list[str]
     unit: str = ""

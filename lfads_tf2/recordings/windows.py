@@ -32,6 +32,12 @@ class Windows:
     notes: list[str]
     lengths: np.ndarray | None = None  # N, bins of each window that belong to its trial; None: all
 
+    @property
+    def inside(self) -> np.ndarray:
+        """Whether each bin belongs to its window's trial, N x T."""
+        own = np.full(len(self.start_s), self.bins) if self.lengths is None else self.lengths
+        return np.arange(self.bins) < own[:, None]
+
 
 def chopped(
     recording: RecordingData, length_ms: float, overlap_ms: float, bin_s: float, table_name: str = "", where: str = ""
