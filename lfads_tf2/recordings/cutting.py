@@ -9,7 +9,7 @@ import numpy as np
 
 from lfads_tf2.recordings import binning, windows
 from lfads_tf2.recordings.expressions import chosen
-from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID, halves, overlapping
+from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID, halves, overlapping, sharing
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
 from lfads_tf2.recordings.trials import CutOptions, CutTrials, first_of
 from lfads_tf2.recordings.unit_selection import Dropped, select_units
@@ -190,29 +190,25 @@ def _held_out_last(recording: RecordingData, units: np.ndarray, counts: np.ndarr
 
 def _halves(options: CutOptions, found: Windows, conditions, bin_s: float) -> np.ndarray:
     kind, column = options.halves, found.columns.get(options.halves_column)
-    overlaps = found.mode != "trials" and len(overlapping(found.start_s, found.bins * bin_s)) > 0
+    stops = found.stop_s(bin_s)
     if kind == "auto":
         kind = (
             "column" if column is not None and column.dtype.kind == "U"
-            else "blocks" if overlaps
+            else "blocks" if overlapping(found.start_s, stops)
             else "stratified" if conditions is not None
             else "every"
         )  # fmt: skip
     elif kind == "column" and column is None:
         there = ", ".join(found.columns) or "none"
         raise RecordingError(f"--halves column: the table has no column {options.halves_column!r}; it has {there}")
-    return halves(kind, found.start_s, found.bins * bin_s, options.valid_share, options.seed, conditions, column)
+    return halves(kind, found.start_s, stops, options.valid_share, options.seed, conditions, column)
 
 
 def _shared_bins(found: Windows, half: np.ndarray, bin_s: float) -> list[str]:
     """Windows for validation that share bins with one for training, which makes their score too good."""
-    train, valid = (np.sort(found.start_s[half == number]) for number in (TRAIN, VALID))
-    if not np.isfinite(found.start_s).all():
-        return []
-    after = np.searchsorted(train, valid)
-    gaps = [np.abs(train[np.clip(after - back, 0, len(train) - 1)] - valid) for back in (0, 1)]
-    number = int((np.minimum(*gaps) < found.bins * bin_s - 1e-9).sum())
-    text = f"{number} of {len(valid)} validation windows share bins with training windows"
+    valid = half == VALID
+    number = len(sharing(found.start_s, found.stop_s(bin_s), valid, half == TRAIN))
+    text = f"{number} of {int(valid.sum())} validation windows share bins with training windows"
     return [f"{text}; --halves blocks keeps them apart"] if number else []
 
 

@@ -21,7 +21,7 @@ BLOCKS = 5
 
 
 def halves(
-    kind: str, starts: np.ndarray, length_s: float, share: float, seed: int,
+    kind: str, starts: np.ndarray, stops: np.ndarray, share: float, seed: int,
     conditions: np.ndarray | None = None, column: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """TRAIN, VALID or NEITHER of each window.
@@ -29,7 +29,7 @@ def halves(
     Args:
         kind: ``column`` as a column says; ``blocks``: contiguous blocks, between which windows that share bins with
             the other half are left out; ``stratified``: as many of each condition, drawn; ``every``: every n-th.
-        starts, length_s: of the windows, in seconds; in order of time.
+        starts, stops: of the windows, in seconds; in order of their starts. NaN: not known, they share nothing.
         share: for validation.
         seed: of draws.
         conditions: of each window, for ``stratified``.
@@ -42,7 +42,7 @@ def halves(
     if kind == "column":
         found = np.array([WORDS.get(str(word).strip().lower(), NEITHER) for word in column])
     elif kind == "blocks":
-        found = _blocks(starts, length_s, share)
+        found = _blocks(starts, stops, share)
     elif kind == "stratified":
         if conditions is None:
             raise RecordingError("--halves stratified needs --condition, the column that holds conditions")
@@ -65,12 +65,21 @@ def halves(
     return found
 
 
-def overlapping(starts: np.ndarray, length_s: float) -> np.ndarray:
-    """Numbers of windows that begin before the one before them has ended; ``starts`` in order of time."""
-    return np.flatnonzero(np.diff(starts) < length_s - 1e-9) + 1
+def overlapping(starts: np.ndarray, stops: np.ndarray) -> bool:
+    """Whether any window begins before all before it have ended; in order of their starts."""
+    return bool((starts[1:] < np.maximum.accumulate(stops)[:-1]).any())
 
 
-def _blocks(starts: np.ndarray, length_s: float, share: float) -> np.ndarray:
+def sharing(starts: np.ndarray, stops: np.ndarray, which: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Numbers of the windows of ``which`` that overlap with any of ``others``; in order of their starts."""
+    which = np.flatnonzero(which)
+    # Of the others that begin before a window stops, the one that ends last.
+    before = np.searchsorted(starts[others], stops[which])
+    latest = np.concatenate([[-np.inf], np.maximum.accumulate(stops[others])])[before]
+    return which[latest > starts[which]]
+
+
+def _blocks(starts: np.ndarray, stops: np.ndarray, share: float) -> np.ndarray:
     number = len(starts)
     blocks = max(1, min(BLOCKS, int(number * share)))
     found = np.full(number, TRAIN)
@@ -78,8 +87,5 @@ def _blocks(starts: np.ndarray, length_s: float, share: float) -> np.ndarray:
         take = max(1, round(share * len(block)))
         middle = (len(block) - take) // 2
         found[block[middle : middle + take]] = VALID
-    valid = starts[found == VALID]
-    for window in np.flatnonzero(found == TRAIN):
-        if (np.abs(valid - starts[window]) < length_s - 1e-9).any():
-            found[window] = NEITHER
+    found[sharing(starts, stops, found == TRAIN, found == VALID)] = NEITHER
     return found

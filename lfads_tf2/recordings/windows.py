@@ -15,6 +15,8 @@ from lfads_tf2.recordings.unit_selection import Dropped
 WINDOWS_A_SPIKE = 100
 # Trials whose ends are not told end so much after the last spike at most.
 GUESSED_END_S = 0.05
+# Of a bin. Times that differ by less are one.
+SLACK = 1e-3
 
 
 @dataclasses.dataclass
@@ -33,10 +35,18 @@ class Windows:
     lengths: np.ndarray | None = None  # N, bins of each window that belong to its trial; None: all
 
     @property
+    def own_bins(self) -> np.ndarray:
+        """N, bins of each window that belong to its trial."""
+        return np.full(len(self.start_s), self.bins) if self.lengths is None else self.lengths
+
+    @property
     def inside(self) -> np.ndarray:
         """Whether each bin belongs to its window's trial, N x T."""
-        own = np.full(len(self.start_s), self.bins) if self.lengths is None else self.lengths
-        return np.arange(self.bins) < own[:, None]
+        return np.arange(self.bins) < self.own_bins[:, None]
+
+    def stop_s(self, bin_s: float) -> np.ndarray:
+        """N, where the last bin of each window that belongs to its trial ends, less what rounded times may differ."""
+        return self.start_s + (self.own_bins - SLACK) * bin_s
 
 
 def chopped(
@@ -85,7 +95,7 @@ def chopped(
     columns = {name: values[rows[of_row]] for name, values in columns.items()}
     return Windows(
         starts, bins, index, nothing, columns, (0.0, bins * bin_s * 1000.0), "chopped", dropped,
-        [note] if rest > bin_s * 1e-3 else [],
+        [note] if rest > bin_s * SLACK else [],
     )  # fmt: skip
 
 
@@ -156,7 +166,7 @@ def aligned(
         notes += _beyond_all_spikes(recording, what, times - table.columns["start_time"], window_ms, leave_out)
     starts = times + window_ms[0] / 1000.0
     start, stop = recording.extent
-    slack = bin_s * 1e-3
+    slack = bin_s * SLACK
     ends = starts + (bins if own is None else np.minimum(own, bins)) * bin_s
     leave_out((starts < start - slack) | (ends > stop + slack), f"beyond the recording ({start:.6g} to {stop:.6g} s)")
     if not kept.any():
