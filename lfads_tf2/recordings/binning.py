@@ -50,7 +50,8 @@ def _wide_enough(counts: np.ndarray, found: np.ndarray) -> np.ndarray:
 def _of_counts(recording: RecordingData, starts, bins: int, bin_s: float, units) -> np.ndarray:
     factor = whole_factor(bin_s, recording.bin_s, recording.name)
     first = np.round((starts - recording.start_s) / recording.bin_s).astype(int)
-    rows = first[:, None] + np.arange(bins * factor)
+    # Padded trials may reach beyond the recording with bins that are not theirs.
+    rows = np.minimum(first[:, None] + np.arange(bins * factor), len(recording.counts) - 1)
     whole = recording.counts[:, units]
     found = whole[rows].reshape(len(starts), bins, factor, len(units)).sum(axis=2)
     return found.astype(np.min_scalar_type(int(found.max(initial=0))))

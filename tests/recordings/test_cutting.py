@@ -91,6 +91,19 @@ def test_whole_trials_that_differ_in_length_are_the_users_choice(tmp_path):
         assert "1 trial (stop_time is not known or not after the start): 11" in cut.report()
 
 
+def test_padded_trials_at_the_end_of_counts():
+    counts = np.random.default_rng(0).poisson(0.5, (1000, 3))
+    recording = Recording.of(counts, bin_ms=10.0, axes="time,units")
+    columns = {"start_time": np.array([0.0, 4.0, 9.5]), "stop_time": np.array([2.0, 5.0, 10.0])}
+    recording.tables["trials"] = Table(columns, np.arange(3))
+    cut = recording.cut(lengths="pad", bin_ms=20.0)
+    assert cut.counts.shape == (3, 100, 3)
+    for n, (start, bins) in enumerate(((0, 100), (400, 50), (950, 25))):
+        expected = counts[start : start + 2 * bins].reshape(bins, 2, 3).sum(axis=1)
+        np.testing.assert_array_equal(cut.counts[n, :bins], expected)
+        assert np.isnan(cut.counts[n, bins:]).all()
+
+
 @pytest.mark.parametrize(
     "options, said",
     [
