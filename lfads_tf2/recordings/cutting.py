@@ -145,15 +145,15 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
     dropped: list[Dropped] = []
     keep_units, keep_windows = np.ones(len(units), bool), np.ones(len(counts), bool)
     if counts.dtype.kind == "f":
-        missing = np.isnan(counts)
         # A window without a single observed entry says nothing.
-        keep_windows = ~missing.all(axis=(1, 2))
+        keep_windows = np.isfinite(counts).any(axis=(1, 2))
+        missing = np.isnan(counts) & found.inside[:, :, None]
         dropped += [Dropped("trial", str(found.index[n]), "not observed") for n in np.flatnonzero(~keep_windows)]
-        if options.unobserved == "drop-unit" and found.lengths is None:
+        if options.unobserved == "drop-unit":
             keep_units = ~missing[keep_windows].any(axis=(0, 1))
             why = "not observed in every window"
             dropped += [Dropped("unit", str(recording.units.ids[n]), why) for n in units[~keep_units]]
-        elif options.unobserved == "drop-trial" and found.lengths is None:
+        elif options.unobserved == "drop-trial":
             gone = keep_windows & missing.any(axis=(1, 2))
             dropped += [
                 Dropped("trial", str(found.index[n]), "a unit was not observed in it") for n in np.flatnonzero(gone)

@@ -162,6 +162,21 @@ def test_a_unit_that_was_lost_is_not_silent(policy, trials, units):
         assert cut.counts.dtype.kind == "u" and "not observed" in cut.report()
 
 
+@pytest.mark.parametrize("policy, trials, units", [("nan", 20, 3), ("drop-unit", 20, 2), ("drop-trial", 17, 3)])
+def test_what_padded_trials_do_not_have_is_not_unobserved(policy, trials, units):
+    """Unit 2 is lost in the trials from 15 to 18 s, and in the padding of that from 14 s."""
+    observed = [np.array([[0.0, 60.0]])] * 2 + [np.array([[0.0, 14.5], [18.0, 60.0]])]
+    starts = np.arange(20.0)
+    table = Table({"start_time": starts, "stop_time": starts + np.where(starts % 2, 1.0, 0.5)}, np.arange(20))
+    recording = Recording(unit_table(3), spikes()[:3], tables={"trials": table}, observed=observed)
+    cut = recording.cut(lengths="pad", unobserved=policy, halves="every")
+    assert cut.counts.shape == (trials, 100, units)
+    own = np.where(cut.windows.index % 2, 100, 50)
+    lost = np.isin(cut.windows.index, [15, 16, 17])[:, None, None] & (cut.units == 2)
+    np.testing.assert_array_equal(np.isnan(cut.counts), (np.arange(100) >= own[:, None])[:, :, None] | lost)
+    assert (policy == "nan") != ("observed in" in cut.report())
+
+
 def test_units_that_share_their_spikes():
     random, times = np.random.default_rng(3), spikes()
     double = np.sort(np.concatenate([times[4][::2] + 1e-5, random.uniform(0, SECONDS, 100)]))
