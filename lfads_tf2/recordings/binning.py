@@ -81,14 +81,15 @@ def observed_bins(
         intervals = recording.observed[unit]
         if not len(intervals):
             continue
-        intervals = _joined(intervals[np.argsort(intervals[:, 0])], slack)
+        intervals = joined(intervals, slack)
         row = np.clip(np.searchsorted(intervals[:, 0], left + slack, side="right") - 1, 0, None)
         seen[:, :, channel] = (left >= intervals[row, 0] - slack) & (right <= intervals[row, 1] + slack)
     return None if seen.all() else seen
 
 
-def _joined(intervals: np.ndarray, slack: float) -> np.ndarray:
-    """Intervals that touch or overlap, as one."""
+def joined(intervals: np.ndarray, slack: float = 0.0) -> np.ndarray:
+    """Intervals in order of time, and those that touch or overlap as one."""
+    intervals = intervals[np.argsort(intervals[:, 0])]
     found = [list(intervals[0])]
     for start, stop in intervals[1:]:
         if start <= found[-1][1] + slack:

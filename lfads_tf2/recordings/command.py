@@ -53,7 +53,10 @@ def parser() -> Arguments:
     group.add_argument("--units", default="", help="which units, such as \"quality == 'good'\"")
     group.add_argument("--groups", nargs="+", default=(), help="labels of a spike sorter to keep, such as good")
     group.add_argument("--min-rate", type=float, default=0.0, help="spikes/s that a unit must have")
-    group.add_argument("--min-presence", type=float, default=0.0, help="share of ten parts in which it must fire")
+    group.add_argument(
+        "--min-presence", type=float, default=0.0,
+        help="share of ten equal parts of the time it was recorded in, in which it must fire",
+    )  # fmt: skip
     group.add_argument(
         "--max-crosstalk", type=float, default=default.max_crosstalk,
         help="share of spikes beyond chance that two units may share within 1 ms (default %(default)s; 1: any)",

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lfads_tf2.recordings.binning import joined
 from lfads_tf2.recordings.recording import RecordingData
 
 # Spikes of two units that lie this close count as one event of cross-talk.
 COINCIDENCE_S = 0.001
-# The recording is divided into so many parts, in each of which a unit that is present fires.
+# The time in which a unit was observed is divided into so many parts, in each of which one that is present fires.
 PARTS = 10
 
 
@@ -31,7 +32,7 @@ def select_units(
         recording: with spike times or counts.
         wanted: of each unit, whether the user's condition keeps it.
         min_rate: spikes/s.
-        min_presence: share of ten equal parts of the recording in which a unit must fire.
+        min_presence: share of ten equal parts of the time in which a unit was observed, in which it must fire.
         max_crosstalk: largest share of a unit's spikes, beyond chance, that may coincide within 1 ms with another's;
             1 keeps all. Only for spike times.
     """
@@ -69,12 +70,30 @@ def rates_and_presence(recording: RecordingData) -> tuple[np.ndarray, np.ndarray
         return counts.mean(axis=0) / recording.bin_s, np.mean([part.any(axis=0) for part in parts], axis=0)
     rates, presence = [], []
     for number, times in enumerate(recording.spike_times):
-        intervals = np.array([recording.extent]) if recording.observed is None else recording.observed[number]
-        length = float(np.sum(intervals[:, 1] - intervals[:, 0])) if recording.observed else recording.seconds
-        rates.append(len(times) / length if length > 0 else 0.0)
-        span = (intervals[:, 0].min(), intervals[:, 1].max()) if len(intervals) else (0.0, 1.0)
-        presence.append(np.mean(np.histogram(times, PARTS, span)[0] > 0))
+        places, length = _while_observed(times, _observed(recording, number))
+        rates.append(len(places) / length if length > 0 else 0.0)
+        presence.append(np.mean(np.histogram(places, PARTS, (0.0, length or 1.0))[0] > 0))
     return np.array(rates), np.array(presence)
+
+
+def _observed(recording: RecordingData, number: int) -> np.ndarray:
+    """When a unit was observed, n x 2 seconds."""
+    if recording.observed is not None:
+        return recording.observed[number]
+    if recording.trial_span is not None:
+        return recording.tables["trials"].columns["start_time"][:, None] + recording.trial_span
+    return np.array([recording.extent])
+
+
+def _while_observed(times: np.ndarray, intervals: np.ndarray) -> tuple[np.ndarray, float]:
+    """Spikes within intervals, on a clock that stands still between them, and how long it runs."""
+    if not len(intervals):
+        return np.zeros(0), 0.0
+    starts, stops = joined(intervals).T
+    row = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, None)
+    inside = (times >= starts[row]) & (times <= stops[row])
+    ends = np.cumsum(stops - starts)
+    return (times - stops[row] + ends[row])[inside], float(ends[-1])
 
 
 def crosstalk(spike_times: list[np.ndarray], extent: tuple[float, float]) -> np.ndarray:

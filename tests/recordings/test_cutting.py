@@ -14,7 +14,7 @@ from lfads_tf2.recordings.binning import window_counts
 from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID
 from lfads_tf2.recordings.recording import Table, unit_table
-from lfads_tf2.recordings.unit_selection import crosstalk
+from lfads_tf2.recordings.unit_selection import crosstalk, rates_and_presence, select_units
 from lfads_tf2.session_results.recording_link import read_link
 from recordings.made import SECONDS, TRIALS, nwb_file, phy_folder, spikes
 
@@ -175,6 +175,21 @@ def test_what_padded_trials_do_not_have_is_not_unobserved(policy, trials, units)
     lost = np.isin(cut.windows.index, [15, 16, 17])[:, None, None] & (cut.units == 2)
     np.testing.assert_array_equal(np.isnan(cut.counts), (np.arange(100) >= own[:, None])[:, :, None] | lost)
     assert (policy == "nan") != ("observed in" in cut.report())
+
+
+def test_presence_and_rate_are_those_of_the_time_in_which_a_unit_was_observed():
+    regular = np.concatenate([np.arange(0.5, 100.0), np.arange(900.5, 1000.0)])
+    whole = np.array([[900.0, 1000.0], [0.0, 60.0], [40.0, 100.0]])  # 200 s: out of order, and two that overlap
+    observed = [whole, whole, np.zeros((0, 2))]
+    times = [regular, np.concatenate([regular[:100], [500.0]]), regular]
+    recording = Recording(unit_table(3), times, observed=observed)
+    rates, presence = rates_and_presence(recording)
+    assert rates == pytest.approx([1.0, 0.5, 0.0]) and presence == pytest.approx([1.0, 0.5, 0.0])
+    assert select_units(recording, np.ones(3, bool), 0.1, 0.6, 1.0)[0].tolist() == [0]
+    # Of trials on a made-up clock it is the trials' time, however few there are.
+    few = Recording.of([[np.arange(0.05, 1.0, 0.1), np.array([0.0, 1.0])]] * 3)
+    assert rates_and_presence(few)[0] == pytest.approx([10.0, 2.0])
+    assert rates_and_presence(few)[1] == pytest.approx([1.0, 0.4])
 
 
 def test_units_that_share_their_spikes():
