@@ -56,7 +56,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
         conditions = found.columns[options.condition]
     half = _halves(options, found, conditions, bin_s)
     dropped += [
-        Dropped("window", str(found.index[n]), "shares bins with the other half, or is of neither")
+        Dropped("window", str(found.ids[n]), "shares bins with the other half, or is of neither")
         for n in np.flatnonzero(half == NEITHER)
     ]
     behavior, names, measured = _behavior(recording, options, found, bin_s)
@@ -103,13 +103,14 @@ def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarr
     factor = binning.whole_factor(bin_s, recording.bin_s, recording.name)
     table = _table_of(recording, options)
     wanted = chosen(options.where, table, f"the trials of {recording.name}")
-    dropped = [Dropped("trial", str(n), f"not {options.where}") for n in np.flatnonzero(~wanted)]
+    dropped = [Dropped("trial", str(table.ids[n]), f"not {options.where}") for n in np.flatnonzero(~wanted)]
     if not wanted.any():
         raise RecordingError(f"{recording.name}: no trial is {options.where}; loosen --where")
     own = np.array([len(trial) // factor for trial in recording.trials])
     bins, own = windows.whole_intervals(own * bin_s, wanted, bin_s, options.lengths, recording.name)
     kept = own >= (1 if options.lengths == "pad" else bins)
-    dropped += [Dropped("trial", str(n), f"shorter than {bins} bins") for n in np.flatnonzero(wanted & ~kept)]
+    short = np.flatnonzero(wanted & ~kept)
+    dropped += [Dropped("trial", str(table.ids[n]), f"shorter than {bins} bins") for n in short]
     rows = np.flatnonzero(wanted & kept)
     if not len(rows):
         raise RecordingError(f"{recording.name}: no trial has {bins} bins; loosen --lengths")
@@ -126,7 +127,8 @@ def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarr
     lengths = None if (own[rows] >= bins).all() else np.minimum(own[rows], bins)
     columns = {name: values[rows] for name, values in table.columns.items()}
     window = (0.0, bins * options.bin_ms)
-    found = Windows(nothing, bins, rows, nothing, columns, window, "trials", dropped, notes, lengths)
+    ids = np.asarray(table.ids)[rows]
+    found = Windows(nothing, bins, rows, ids, nothing, columns, window, "trials", dropped, notes, lengths)
     return found, whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
 
 
@@ -148,7 +150,7 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
         # A window without a single observed entry says nothing.
         keep_windows = np.isfinite(counts).any(axis=(1, 2))
         missing = np.isnan(counts) & found.inside[:, :, None]
-        dropped += [Dropped("trial", str(found.index[n]), "not observed") for n in np.flatnonzero(~keep_windows)]
+        dropped += [Dropped("trial", str(found.ids[n]), "not observed") for n in np.flatnonzero(~keep_windows)]
         if options.unobserved == "drop-unit":
             keep_units = ~missing[keep_windows].any(axis=(0, 1))
             why = "not observed in every window"
@@ -156,7 +158,7 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
         elif options.unobserved == "drop-trial":
             gone = keep_windows & missing.any(axis=(1, 2))
             dropped += [
-                Dropped("trial", str(found.index[n]), "a unit was not observed in it") for n in np.flatnonzero(gone)
+                Dropped("trial", str(found.ids[n]), "a unit was not observed in it") for n in np.flatnonzero(gone)
             ]
             keep_windows &= ~gone
     silent = ~np.nan_to_num(counts[keep_windows]).any(axis=(0, 1)) & keep_units
@@ -169,7 +171,7 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
         counts = counts.astype(np.min_scalar_type(int(counts.max())))
     found = dataclasses.replace(
         found, start_s=found.start_s[keep_windows], index=found.index[keep_windows],
-        align_s=found.align_s[keep_windows],
+        ids=found.ids[keep_windows], align_s=found.align_s[keep_windows],
         columns={name: values[keep_windows] for name, values in found.columns.items()},
         lengths=None if found.lengths is None else found.lengths[keep_windows],
     )  # fmt: skip
@@ -245,7 +247,7 @@ def doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list
                 f"only {inside:.0f} of {total} spikes lie in the windows; are all times in seconds, of one clock?"
             )
         last = max(times[-1] for times in recording.spike_times if len(times))
-        after = found.index[found.start_s >= last]
+        after = found.ids[found.start_s >= last]
         if len(after):
             notes.append(f"{len(after)} trials begin after the last spike ({last:.6g} s): {first_of(after)}")
         active = int((np.nansum(counts, axis=(1, 2)) > 0).sum())

@@ -26,6 +26,7 @@ class Windows:
     start_s: np.ndarray  # N, left edge of the first bin
     bins: int
     index: np.ndarray  # N, row of the table or number of the window
+    ids: np.ndarray  # N, by which the table knows its rows (for messages), or number of the window
     align_s: np.ndarray  # N, NaN where there is nothing to align to
     columns: dict[str, np.ndarray]  # of the table, N each
     window_ms: tuple[float, float]
@@ -94,7 +95,7 @@ def chopped(
     index, nothing = np.arange(len(starts)), np.full(len(starts), np.nan)
     columns = {name: values[rows[of_row]] for name, values in columns.items()}
     return Windows(
-        starts, bins, index, nothing, columns, (0.0, bins * bin_s * 1000.0), "chopped", dropped,
+        starts, bins, index, index, nothing, columns, (0.0, bins * bin_s * 1000.0), "chopped", dropped,
         [note] if rest > bin_s * SLACK else [],
     )  # fmt: skip
 
@@ -176,7 +177,8 @@ def aligned(
     rows = np.flatnonzero(kept)[np.argsort(starts[kept], kind="stable")]
     columns = {name: values[rows] for name, values in table.columns.items()}
     lengths_now = None if own is None or (own[rows] >= bins).all() else np.minimum(own[rows], bins)
-    return Windows(starts[rows], bins, rows, times[rows], columns, window_ms, mode, dropped, notes, lengths_now)
+    ids = np.asarray(table.ids)[rows]
+    return Windows(starts[rows], bins, rows, ids, times[rows], columns, window_ms, mode, dropped, notes, lengths_now)
 
 
 def _beyond_all_spikes(recording: RecordingData, what: str, events: np.ndarray, window_ms, leave_out) -> list[str]:

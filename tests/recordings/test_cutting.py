@@ -192,6 +192,26 @@ def test_presence_and_rate_are_those_of_the_time_in_which_a_unit_was_observed():
     assert rates_and_presence(few)[1] == pytest.approx([1.0, 0.4])
 
 
+def test_all_reasons_name_trials_as_their_table_does():
+    columns = {"start_time": np.arange(12.0), "ok": np.arange(12) != 3}
+    observed = [np.array([[0.0, 5.0], [6.0, 60.0]]), np.array([[0.0, 5.0], [6.0, 8.5], [9.5, 60.0]])]
+    times = [one[one < 10.5] for one in spikes()[:2]]
+    tables = {"trials": Table(columns, np.arange(100, 112))}
+    recording = Recording(unit_table(2), times, tables=tables, observed=observed)
+    cut = recording.cut(window=(0, 1000), where="ok == True", unobserved="drop-trial", halves="every")
+    report = cut.report()
+    assert "1 trial (not ok == True): 103" in report and "1 trial (not observed): 105" in report
+    assert "2 trials (a unit was not observed in it): 108, 109" in report
+    assert cut.windows.index.tolist() == [0, 1, 2, 4, 6, 7, 10, 11], "the file has the rows"
+    last = max(one[-1] for one in times)
+    assert f"1 trials begin after the last spike ({last:.6g} s): 111" in report
+    report = recording.cut(window=(0, 1200), halves="blocks").report()
+    assert "left out: 4 windows (shares bins with the other half, or is of neither): 101, 103, 107, 109" in report
+    counts = Recording.of(np.ones((4, 10, 2), int), bin_ms=10.0, axes="trials,time,units")
+    counts.tables["trials"] = Table({"ok": np.array([True, False, True, True])}, np.arange(20, 24))
+    assert "1 trial (not ok == True): 21" in counts.cut(where="ok == True").report()
+
+
 def test_units_that_share_their_spikes():
     random, times = np.random.default_rng(3), spikes()
     double = np.sort(np.concatenate([times[4][::2] + 1e-5, random.uniform(0, SECONDS, 100)]))
