@@ -138,7 +138,8 @@ def aligned(
     kept = chosen(where, table, what)
     dropped = [Dropped("trial", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
     times = np.asarray(table.column(align or "start_time", what), np.float64)
-    if recording.trial_span is not None and align not in ("", "start_time"):
+    # These two are on the made-up clock of trials already.
+    if recording.trial_span is not None and align not in ("", "start_time", "stop_time"):
         times = table.columns["start_time"] + times * recording.trial_unit_s
     stops = np.asarray(table.columns.get("stop_time", np.full(len(table), np.nan)), np.float64)
 

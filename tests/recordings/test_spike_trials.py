@@ -132,6 +132,17 @@ def test_trials_of_their_own_length():
     assert padded.counts.shape[1] == 25 and np.isnan(padded.counts[::2, 20:]).all()
 
 
+def test_windows_around_the_ends_of_trials():
+    ends, edges = 0.5 + 0.1 * (np.arange(TRIALS) % 3), np.arange(-10, 6) * 0.02
+    both = list(zip(TIMES, ends, strict=True))
+    brute = [[np.histogram(row - end, edges)[0] for row in trial] for trial, end in both]
+    lasting = [{"spikes": trial, "duration": end} for trial, end in both]
+    ending = [{"spikes": trial, "start_time": 70.0, "stop_time": 70.0 + end} for trial, end in both]
+    for structs in (lasting, ending):
+        cut = Recording.of(structs).cut(align="stop_time", window=(-200.0, 100.0), bin_ms=20.0, max_crosstalk=1.0)
+        np.testing.assert_array_equal(cut.counts, np.swapaxes(brute, 1, 2))
+
+
 def test_what_does_not_fit():
     recording = Recording.of(TIMES)
     for options, message in (
