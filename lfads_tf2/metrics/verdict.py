@@ -44,6 +44,8 @@ class Fit(NamedTuple):
     falling: float  # share of the whole fall of the validation reconstruction in the last tenth of the epochs
     rate_left: float = 0.0  # learning rate at the end, as a share of that at the start
     kl_co: float = math.nan  # of it that of the inferred inputs, before its weight; NaN unknown, or there are none
+    steps: int = 0  # of training
+    planned: float = 0.0  # steps that --preset=auto takes for so many trials; 0: not to be compared with
 
 
 class Verdict(NamedTuple):
@@ -81,7 +83,9 @@ def fit_of(
     kl_ic, kl_co = (_at_the_end(metrics.get(f"{half}/{name}", ())) for name in ("kl_ic", "kl_co"))
     known = [kl for kl in (kl_ic, kl_co) if not math.isnan(kl)]
     ramp = float(log["kl_weight"][-1]) if np.any(log[f"kl_{half}"]) else 1.0
-    return Fit(sum(known) if known else math.nan, ramp, falling, left, kl_co if has_inputs else math.nan)
+    return Fit(
+        sum(known) if known else math.nan, ramp, falling, left, kl_co if has_inputs else math.nan, int(log["step"][-1])
+    )  # fmt: skip
 
 
 def _at_the_end(column) -> float:
@@ -140,6 +144,12 @@ def judge(
             f"The inferred inputs carry nothing (their KL cost is {fit.kl_co:.2f} nats a trial): --co_dim=0 describes "
             "these data as well, and trains faster."
         )
+    if kind == "good" and fit.steps < fit.planned / 2:
+        # Nothing falls any more once the rate has come to its end, wherever that was.
+        note = (
+            f"{note} It was trained for {fit.steps} steps, where --preset=auto takes {fit.planned:.0f} for so many "
+            "trials: a larger --max_epochs may still give better rates."
+        ).strip()
     return Verdict(kind, ", ".join(words), note)
 
 

@@ -33,6 +33,7 @@ from lfads_tf2.program.behavior_decoding import decoded_behavior
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results import load_session
+from lfads_tf2.settings import auto
 from lfads_tf2.settings.checkpoint_files import LOWEST_VALIDATION, newest, step_of
 from lfads_tf2.settings.run_folder import RunRecord
 from lfads_tf2.training import fit_log, replicas
@@ -147,6 +148,9 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
         logs = _logs(folder, hp)
         # --preset=auto gives a model one input for whatever may come, and says so.
         fit = fit_of(*logs, has_inputs=hp.co_dim > 0 and not (folder / CHOICES_FILE).exists())
+        if hp.learning_rate_schedule == "cosine":
+            trials = sum(len(session.train.data) for session in sessions)
+            fit = fit._replace(planned=auto.steps_for(trials))
         for session in sessions:
             for half in ("train", "valid"):
                 trials = getattr(session, half)

@@ -127,9 +127,13 @@ def _batch(facts: Facts) -> int:
     return min(batch, facts.fewest_trials)
 
 
+def steps_for(trials: int) -> float:
+    """Training steps that so many training trials are worth."""
+    return min(max(STEPS * (trials / 100) ** GROWTH, FEWEST_STEPS), MOST_STEPS)
+
+
 def _epochs(facts: Facts, steps_an_epoch: int) -> int:
-    steps = min(max(STEPS * (facts.trials / 100) ** GROWTH, FEWEST_STEPS), MOST_STEPS)
-    return max(FEWEST_EPOCHS, round(steps / steps_an_epoch))
+    return max(FEWEST_EPOCHS, round(steps_for(facts.trials) / steps_an_epoch))
 
 
 def _shown(value: Any) -> str:

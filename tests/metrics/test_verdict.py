@@ -68,7 +68,7 @@ def test_fit_from_the_logs():
         "recon_valid": 500 * np.exp(-epochs / 10.0),
     }  # fmt: skip
     fit = fit_of(log, {"learning_rate": np.linspace(0.01, 0.001, 100)})
-    assert fit == pytest.approx(Fit(np.nan, 1.0, 0.0, 0.1), abs=1e-3, nan_ok=True)
+    assert fit == pytest.approx(Fit(np.nan, 1.0, 0.0, 0.1, steps=99), abs=1e-3, nan_ok=True)
     metrics = {"valid/kl_ic": np.full(100, 3.0), "valid/kl_co": np.linspace(2.0, 0.0, 100)}
     assert fit_of(log, metrics).kl == pytest.approx(3.09, abs=0.01)
     assert fit_of(log, {"valid/kl_ic": np.full(100, 0.1)}).kl == pytest.approx(0.1)
@@ -80,6 +80,13 @@ def test_fit_from_the_logs():
     assert np.isnan(fit_of(log, metrics, has_inputs=False).kl_co)
     assert fit_of({name: column[:20] for name, column in log.items()}).falling > 0.02
     assert np.isnan(fit_of(None).kl) and fit_of(None).kl_weight == 1
+
+
+def test_fewer_steps_than_such_data_are_worth():
+    rates, spikes, _ = recording(2)
+    for steps, planned, told in ((1000, 3000.0, True), (2000, 3000.0, False), (1000, 0.0, False)):
+        good = verdict(rates, rates, spikes, DONE._replace(steps=steps, planned=planned, kl_co=0.02))
+        assert good.kind == "good" and ("trained for 1000 steps" in good.note) is told and "--co_dim=0" in good.note
 
 
 def test_inputs_without_need():
