@@ -14,8 +14,8 @@ from lfads_tf2.types import Session
 FASTEST = 1000.0
 # True rates are within this factor of the mean count, or in another unit.
 TRUTH_FACTOR = 5.0
-# Trials that are looked at for their layout.
-LOOKED_AT = 256
+# Trials that are looked at for their layout, and fewer where they hold more entries: several copies are made of these.
+LOOKED_AT, LOOKED_AT_ENTRIES = 256, 2**21
 # Channels that are more alike than bins by so much in correlation, where there are so many trials, bins and channels.
 SWAPPED, FEWEST_TO_TELL = 0.2, 8
 # Spikes a bin and channel that are hardly counts, on average.
@@ -59,7 +59,8 @@ def unit_warnings(session: Session) -> list[str]:
 
 def layout_warnings(session: Session) -> list[str]:
     """Training counts whose layout or kind is hardly what was meant, one sentence each; from the first trials."""
-    data, found = np.asarray(session.train.data[:LOOKED_AT], np.float64), []
+    trials = min(LOOKED_AT, max(FEWEST_TO_TELL, LOOKED_AT_ENTRIES // max(1, session.train.data[0].size)))
+    data, found = np.asarray(session.train.data[:trials], np.float64), []
     if data.size and np.ptp(data) == 0:
         return found
     along_bins, along_channels = _neighbours(data, 1), _neighbours(data, 2)
