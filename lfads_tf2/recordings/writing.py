@@ -83,6 +83,8 @@ def _recording(group: h5py.Group, cut: CutTrials) -> None:
     for half, number in HALVES.items():
         rows = np.flatnonzero(cut.half == number)
         _store(group, f"{half}_trial_index", found.index[rows])
+        if found.lengths is not None:
+            _store(group, f"{half}_bins", found.lengths[rows])
         # Trials that were cut elsewhere have lost their place on the clock.
         if recording.trial_span is None and np.isfinite(found.start_s).all():
             _store(group, f"{half}_start_s", found.start_s[rows])

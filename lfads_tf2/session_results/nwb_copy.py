@@ -231,12 +231,13 @@ def _windows(pynwb, results: SessionArrays, prefix: str):
     table.add_column("inferred", "whether the rates and factors hold this window")
     if results.conditions is not None:
         table.add_column("condition", "condition of the trial")
-    length = results.bins * results.bin_ms / 1000.0
+    lengths_s = results.trial_bins * results.bin_ms / 1000.0
+    merged = results.merged
     for trial in np.argsort(results.start_s, kind="stable"):
         start = float(results.start_s[trial])
         more = {} if results.conditions is None else {"condition": results.conditions[trial].item()}
         table.add_row(
-            start_time=start, stop_time=start + length, half=str(results.halves[trial]),
-            trial_index=int(results.trial_index[trial]), inferred=bool(results.inferred[trial]), **more,
+            start_time=start, stop_time=start + float(lengths_s[trial]), half=str(results.halves[trial]),
+            trial_index=int(results.trial_index[trial]), inferred=bool(merged[trial]), **more,
         )  # fmt: skip
     return table

@@ -37,6 +37,7 @@ class RecordingLink(NamedTuple):
     trial_index: dict[str, np.ndarray]  # by half: row of each trial in the source, or number of the window
     start_s: dict[str, np.ndarray]  # by half: left edge of the first bin on the session's clock; empty: not known
     align_s: dict[str, np.ndarray]  # by half: what it is aligned to
+    bins: dict[str, np.ndarray]  # by half: of each window without its padding; empty: none is padded
     conditions: dict[str, np.ndarray]
     behavior: dict[str, np.ndarray]  # by half: trials x bins x dimensions
     behavior_names: list[str]
@@ -81,8 +82,8 @@ def _read(group: h5py.Group) -> RecordingLink:
         None if overlap is None else float(overlap), attributes.get("session_start_time", ""), arrays["unit_ids"],
         arrays.get("unit_index"),
         {name.removeprefix("unit_"): arrays[name] for name in arrays if name.startswith("unit_") and name not in known},
-        by_half("trial_index"), by_half("start_s"), by_half("align_s"), by_half("condition"), by_half("behavior"),
-        labels.get("names", []), labels.get("units", []),
+        by_half("trial_index"), by_half("start_s"), by_half("align_s"), by_half("bins"), by_half("condition"),
+        by_half("behavior"), labels.get("names", []), labels.get("units", []),
     )  # fmt: skip
 
 
@@ -98,7 +99,10 @@ def _checked(path: Path, link: RecordingLink) -> RecordingLink:
         starts = link.start_s.get(half)
         if starts is not None and (starts.ndim != 1 or not np.isfinite(starts).all()):
             problems.append(f"{half}_start_s must be finite seconds, one for each trial")
-        for name in ("start_s", "align_s", "conditions", "behavior"):
+        own = link.bins.get(half)
+        if link.bins and (own is None or own.ndim != 1 or own.dtype.kind not in "iu" or (own < 0).any()):
+            problems.append(f"{half}_bins must be whole numbers of at least 0, one for each trial")
+        for name in ("start_s", "align_s", "bins", "conditions", "behavior"):
             values = getattr(link, name).get(half)
             if values is not None and len(values) != len(rows):
                 problems.append(f"{half}: {name} has {len(values)} trials and trial_index {len(rows)}")

@@ -115,6 +115,18 @@ class SessionArrays:
             return None
         return self.order.gathered(self.link.start_s) + self.first_bin * self.bin_ms / 1000.0
 
+    @functools.cached_property
+    def trial_bins(self) -> np.ndarray:
+        """N, bins of the results that each trial has; those after them only pad it to T."""
+        if self.link is None or not self.link.bins:
+            return np.full(len(self.order.row), self.bins)
+        return np.clip(self.order.gathered(self.link.bins).astype(np.int64) - self.first_bin, 0, self.bins)
+
+    @property
+    def merged(self) -> np.ndarray:
+        """N, trials with bins that ``on_clock`` merges."""
+        return self.inferred & (self.trial_bins > 0)
+
     @property
     def unit_ids(self) -> np.ndarray:
         """D, the recording's names of the units, or their numbers from 0."""
@@ -235,6 +247,8 @@ class SessionArrays:
     def on_clock(self, quantity: str = "rates") -> OnClock:
         """A quantity on the session's clock, with overlapping windows merged (see ``merging.merge_windows``).
 
+        Bins that only pad a trial, which was not observed then, are left out.
+
         Raises:
             ResultsError: the session's clock is not known.
         """
@@ -244,11 +258,18 @@ class SessionArrays:
                 else "the recording did not say; export by trial, with --to npz or csv"
             )  # fmt: skip
             raise ResultsError(f"{self.name}: where its trials lie on the session's clock is not known; {mend}")
-        there = np.flatnonzero(self.inferred)
+        there = np.flatnonzero(self.merged)
         if not len(there):
-            raise ResultsError(f"{self.name}: inference left all trials out")
-        found = stretches(self.start_s[there], self.bins, self.bin_ms)
-        parts = [merge_windows(self._windows(quantity, there[part.windows]), part.offsets) for part in found]
+            raise ResultsError(
+                f"{self.name}: no trial has results: inference left it out, or it ends before bin {self.first_bin}, "
+                "the first with results"
+            )
+        own = self.trial_bins[there]
+        found = stretches(self.start_s[there], own, self.bin_ms)
+        parts = [
+            merge_windows(self._windows(quantity, there[part.windows]), part.offsets, own_bins=own[part.windows])
+            for part in found
+        ]
         times = np.concatenate([part.centres_s(self.bin_ms) for part in found])
         return OnClock(times, parts[0] if len(parts) == 1 else np.concatenate(parts), found)
 

@@ -89,6 +89,10 @@ def test_whole_trials_that_differ_in_length_are_the_users_choice(tmp_path):
     assert np.isfinite(padded.counts[-1, :5]).all() and "selective_backprop" in padded.report()
     for cut in (leave, shortest, padded):
         assert "1 trial (stop_time is not known or not after the start): 11" in cut.report()
+    links = [read_link(cut.write(tmp_path / "data", "a")) for cut in (leave, padded)]
+    assert links[0].bins == {}
+    for half, rows in links[1].trial_index.items():
+        assert links[1].bins[half].tolist() == [5 if row == 10 else 90 for row in rows]
 
 
 def test_padded_trials_at_the_end_of_counts():

@@ -57,7 +57,7 @@ def sha256(path: Path) -> str:
 
 def write_session(
     data: Path, starts_s: np.ndarray, valid: np.ndarray, bins: int = 20, mode: str = "aligned",
-    source: Path | None = None, channels: int = len(UNIT_IDS), name: str = "monday.h5", **attributes,
+    source: Path | None = None, channels: int = len(UNIT_IDS), name: str = "monday.h5", own_bins=None, **attributes,
 ) -> Path:  # fmt: skip
     """A session's file as it is imported: windows at these starts, those of ``valid`` held out."""
     data.mkdir(parents=True, exist_ok=True)
@@ -83,25 +83,31 @@ def write_session(
             # The rows of the table: some trials were left out before.
             group[f"{half}_trial_index"] = np.flatnonzero(rows) * 2
             group[f"{half}_start_s"], group[f"{half}_align_s"] = starts_s[rows], starts_s[rows] + 0.05
+            if own_bins is not None:
+                group[f"{half}_bins"] = own_bins[rows]
             group[f"{half}_condition"] = np.array([f"target {n % 3}" for n in np.flatnonzero(rows)], object)
             group[f"{half}_behavior"] = middles[rows][..., None].astype(np.float32)
         group["train_behavior"].attrs["names"], group["train_behavior"].attrs["units"] = ["time"], ["s"]
     return data / name
 
 
-def write_results(folder: Path, session: Path, keep: int | None = None, **attributes) -> Path:
-    """Result files that hold the known values at each window's times."""
+def write_results(folder: Path, session: Path, keep: int | None = None, first_bin: int = 0, **attributes) -> Path:
+    """Result files that hold the known values at each window's times, and 99 in bins that pad a window."""
     folder.mkdir(parents=True, exist_ok=True)
     with h5py.File(session) as file:
         for half in ("train", "valid"):
-            starts, bins = file[f"recording/{half}_start_s"][:keep], file[f"{half}_data"].shape[1]
+            starts, bins = file[f"recording/{half}_start_s"][:keep], file[f"{half}_data"].shape[1] - first_bin
             channels = file[f"{half}_data"].shape[2]
-            middles = starts[:, None] + (np.arange(bins) + 0.5) * BIN_MS / 1000
+            middles = starts[:, None] + (first_bin + np.arange(bins) + 0.5) * BIN_MS / 1000
+            own_bins = file.get(f"recording/{half}_bins", np.full(len(starts), first_bin + bins))[:keep] - first_bin
+            padding = (np.arange(bins) >= own_bins[:, None])[..., None]
             arrays = {
-                "output_dist_params": known(middles, channels), "factors": known(middles, 3),
+                "output_dist_params": np.where(padding, np.float32(99), known(middles, channels)),
+                "factors": np.where(padding, np.float32(99), known(middles, 3)),
                 "controller_outputs": known(middles, 2) - 1.5, "controller_outputs_sd": known(middles, 2) / 10,
                 "gen_states": np.zeros((len(starts), bins, 5), np.float32), "costs": starts,
             }  # fmt: skip
             facts = {"units": "spikes/bin", "bin_width_ms": BIN_MS, "num_samples": 8, "checkpoint_step": 100}
+            facts |= {"first_bin": first_bin} if first_bin else {}
             write_runs(runs_path(folder, "", KIND, session.name, half), arrays, facts | attributes)
     return folder

@@ -104,6 +104,40 @@ def test_first_segment_for_the_initial_condition(tmp_path):
     assert one.time_ms[0] == -50 + 35
 
 
+@pytest.mark.parametrize("first_bin", [0, 4, 12])
+def test_bins_that_pad_a_trial_are_not_merged(tmp_path, first_bin):
+    """Trials of 20 and 10 bins in turn, back to back, and the last one alone: the clock holds what was observed."""
+    own = np.where(np.arange(12) % 2, 10, 20)
+    starts = np.append(np.cumsum([0, *own[:-1]])[:11] * 0.01, 9.0)
+    session = write_session(tmp_path / "data", starts, VALID, own_bins=own)
+    one = lfads_tf2.load_results(write_results(tmp_path / "run", session, first_bin=first_bin), tmp_path / "data")
+    one = one["monday"]
+    np.testing.assert_array_equal(one.trial_bins, np.maximum(own - first_bin, 0))
+    there = np.concatenate(
+        [start + (np.arange(first_bin, n) + 0.5) * 0.01 for start, n in zip(starts, own, strict=True)]
+    )
+    clocked = one.on_clock("factors")
+    np.testing.assert_allclose(clocked.times_s, np.sort(there), atol=1e-9)
+    np.testing.assert_allclose(clocked.values, known(clocked.times_s, 3), rtol=1e-5)
+    assert sum(part.bins for part in clocked.stretches) == len(there)
+    assert [part.bins for part in clocked.stretches][-1] == max(10 - first_bin, 0) or first_bin == 12
+
+
+def test_refused_lengths_of_windows(tmp_path):
+    session = write_session(tmp_path / "data", STARTS, VALID, own_bins=np.full(12, 20))
+    run = write_results(tmp_path / "run", session)
+    for bad in (np.full(9, 0.5), np.full(9, -1), np.full(8, 3)):
+        with h5py.File(session, "a") as file:
+            del file["recording/train_bins"]
+            file["recording/train_bins"] = bad
+        with pytest.raises(ResultsError, match=r"train_bins must be whole numbers|bins has 8 trials and trial_index 9"):
+            lfads_tf2.load_results(run, session.parent)
+    with h5py.File(session, "a") as file:
+        del file["recording/train_bins"]
+    with pytest.raises(ResultsError, match="train_bins must be whole numbers of at least 0, one for each trial"):
+        lfads_tf2.load_results(run, session.parent)
+
+
 def test_results_older_than_the_model(tmp_path, run, caplog):
     """Said with what to run, once the weights that inference would take are others."""
 

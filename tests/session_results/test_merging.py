@@ -49,6 +49,24 @@ def test_types_and_gaps():
     assert merge_windows(np.ones((1, 4), int), [0]).dtype == np.float64
 
 
+def test_windows_shorter_than_their_arrays():
+    """Weighted by their own middles; what pads them, be it NaN, is nowhere in the result."""
+    random, own, offsets = np.random.default_rng(4), [20, 7, 12, 1, 0, 5], [0, 4, 15, 27, 27, 40]
+    windows = random.normal(size=(6, 20, 2))
+    total, weight = np.zeros((45, 2)), np.zeros((45, 1))
+    for window, offset, bins in zip(windows, offsets, own, strict=True):
+        window[bins:] = np.nan
+        for bin in range(bins):
+            w = min(bin + 1, bins - bin)
+            total[offset + bin] += w * window[bin]
+            weight[offset + bin] += w
+    found = merge_windows(iter(windows), offsets, own_bins=own)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(found, total / weight, rtol=1e-12)
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(found[:, 0])), np.arange(28, 40))
+    assert len(merge_windows(windows[:3], offsets[:3], length=30, own_bins=own[:3])) == 30
+
+
 @pytest.mark.parametrize(
     ("windows", "offsets", "message"),
     [
@@ -63,6 +81,9 @@ def test_refusals(windows, offsets, message):
         merge_windows(windows, offsets)
     with pytest.raises(MergeError, match="beyond length=3"):
         merge_windows([np.ones(4)], [0], length=3)
+    for bad in ([1], [5, 1], [-1, 2], [1.5, 2.0]):
+        with pytest.raises(MergeError, match="own_bins must be one whole number from 0 to 4 for each window"):
+            merge_windows(np.ones((2, 4)), [0, 2], own_bins=bad)
 
 
 def test_stretches():
@@ -74,6 +95,8 @@ def test_stretches():
     assert (second.start_s, second.bins, list(second.windows), list(second.offsets)) == (5.0, 15, [0, 4], [0, 5])
     assert second.shift_bins == pytest.approx(0.3)
     np.testing.assert_allclose(third.centres_s(10.0), 9.005 + np.arange(10) * 0.01)
+    longer = stretches(np.array([0.0, 0.05, 0.15, 0.22]), np.array([20, 5, 5, 3]), 10.0)
+    assert [(part.start_s, part.bins) for part in longer] == [(0.0, 20), (0.22, 3)], "a long one reaches over a short"
     apart = stretches(np.array([0.0, 0.1004]), bins=10, bin_ms=10.0)
     assert [part.start_s for part in apart] == [0.0, 0.1004], "it follows, but between the bins"
     with pytest.raises(MergeError, match="finite"):

@@ -87,6 +87,16 @@ def test_a_copy_with_the_results(tmp_path, recording):
         np.testing.assert_array_equal(file["units/id"][()][table["units"][()]], UNIT_IDS)
 
 
+def test_windows_end_where_their_trials_end(tmp_path, recording):
+    own = np.where(np.arange(12) % 2, 10, 20)
+    path = results_of(tmp_path, recording, own_bins=own).to_nwb(tmp_path / "padded.nwb")
+    with h5py.File(path) as file:
+        lengths = file["intervals/lfads_windows/stop_time"][()] - file["intervals/lfads_windows/start_time"][()]
+        np.testing.assert_allclose(lengths, own * 0.01, atol=1e-9)
+        assert file["processing/ecephys/lfads_factors/data"][()].max() < 99
+        assert len(file["processing/ecephys/lfads_factors/timestamps"]) == own.sum()
+
+
 def test_inspected_without_criticism(tmp_path, recording):
     pytest.importorskip("nwbinspector", reason="nwbinspector is not installed")
     before = messages(recording)
