@@ -208,18 +208,41 @@ def _units(pynwb, file, results: SessionArrays, prefix: str):
         if values.ndim == 1:
             described = f"{name.replace('_', ' ')} of the unit, as in the recording"
             columns.append(VectorData(name=name, description=described, data=values.tolist()))
-    rows = results.link.unit_index
-    if rows is None and file.units is not None:
-        known = [str(one) for one in file.units.id[:]]
-        rows = [known.index(str(one)) for one in ids] if set(map(str, ids)) <= set(known) else None
-    if file.units is not None and rows is not None and len(rows) == len(ids) and max(rows) < len(file.units):
+    rows = None if file.units is None else _rows(results, [str(one) for one in file.units.id[:]], prefix)
+    if rows is not None:
         columns.append(DynamicTableRegion(
-            name="units", data=[int(row) for row in rows], description="row of the units table", table=file.units
+            name="units", data=rows, description="row of the units table", table=file.units
         ))  # fmt: skip
     return DynamicTable(
         name=f"{prefix}_units", description=f"what unit each column of {prefix}_rates is, in order", columns=columns,
         id=[int(one) for one in ids] if numbers and len(set(ids)) == len(ids) else None,
     )  # fmt: skip
+
+
+def _rows(results: SessionArrays, in_file: list[str], prefix: str) -> list[int] | None:
+    """The row in a file's units table, whose ids are these, of each column of the rates; None: it cannot be told.
+
+    ``unit_index`` counts the units of what was imported, which need not be those of this file: ids decide.
+    """
+    link = results.link
+    ids = [str(one) for one in link.unit_ids]
+    missing = sorted(set(ids) - set(in_file))
+    problem = (
+        f"the recording has {len(ids)} units and the rates {results.channels} columns" if len(ids) != results.channels
+        else f"it has no unit {missing[0]}" if missing
+        else "it holds an id twice" if len(set(in_file)) < len(in_file)
+        # Rows that are only counted have the ids of anybody's first units.
+        else f"its ids only count its rows, and {link.source.name or 'the recording'} is no NWB file"
+        if link.source_format != "nwb" and in_file == [str(row) for row in range(len(in_file))]
+        else ""
+    )  # fmt: skip
+    if problem:
+        log.warning(
+            "%s: %s_units has no references to the units table of the NWB file, whose units cannot be told to be those "
+            "of the rates: %s. The column unit_name has the recording's names.", results.name, prefix, problem,
+        )  # fmt: skip
+        return None
+    return [in_file.index(one) for one in ids]
 
 
 def _windows(pynwb, results: SessionArrays, prefix: str):

@@ -87,6 +87,29 @@ def test_a_copy_with_the_results(tmp_path, recording):
         np.testing.assert_array_equal(file["units/id"][()][table["units"][()]], UNIT_IDS)
 
 
+@pytest.mark.parametrize(
+    ("kind", "ids", "in_file", "rows", "said"),
+    [
+        ("phy", UNIT_IDS[[1, 0, 3, 2]], UNIT_IDS, [1, 0, 3, 2], None), ("phy", UNIT_IDS, UNIT_IDS + 1, None, "unit 11"),
+        ("phy", UNIT_IDS, [3, 3, 7, 20], None, "unit 11"), ("phy", UNIT_IDS, [3, 7, 11, 11], None, "unit 20"),
+        ("phy", [1, 0, 3, 2], [0, 1, 2, 3], None, "its ids only count its rows, and the recording is no NWB file"),
+        ("nwb", [1, 0, 3, 2], [0, 1, 2, 3], [1, 0, 3, 2], None), ("nwb", UNIT_IDS, [20, 11, 7, 3], [3, 2, 1, 0], None),
+    ],
+)  # fmt: skip
+def test_units_of_another_file_are_told_by_their_ids(tmp_path, recording, caplog, kind, ids, in_file, rows, said):
+    """``unit_index``, here 0 to 3, counts the units of what was imported."""
+    session, other = write_session(tmp_path / "data", STARTS, VALID, source_format=kind), tmp_path / "other.nwb"
+    other.write_bytes(recording.read_bytes())
+    with h5py.File(session, "a") as file, h5py.File(other, "a") as given:
+        file["recording/unit_ids"][...], given["units/id"][...] = ids, in_file
+    one = load_results(write_results(tmp_path / "run", session), tmp_path / "data")["monday"]
+    with h5py.File(one.to_nwb(tmp_path / "out.nwb", source=other, any_source=True)) as file:
+        table = file["processing/ecephys/lfads_units"]
+        assert (table["units"][()].tolist() if "units" in table else None) == rows
+    assert ("monday.h5: lfads_units has no references to the units table" in caplog.text) == (rows is None)
+    assert said is None or said in caplog.text
+
+
 def test_windows_end_where_their_trials_end(tmp_path, recording):
     own = np.where(np.arange(12) % 2, 10, 20)
     path = results_of(tmp_path, recording, own_bins=own).to_nwb(tmp_path / "padded.nwb")
