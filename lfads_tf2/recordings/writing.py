@@ -78,8 +78,10 @@ def _recording(group: h5py.Group, cut: CutTrials) -> None:
         group.attrs["overlap_ms"] = options.overlap
     _store(group, "unit_ids", recording.units.ids[cut.units])
     _store(group, "unit_index", cut.units)
+    # In a group of their own: a lab may call a column anything, index and ids too.
+    columns = group.create_group("unit_columns")
     for name, values in recording.units.columns.items():
-        _store(group, f"unit_{name}", values[cut.units])
+        _store(columns, name, values[cut.units])
     for half, number in HALVES.items():
         rows = np.flatnonzero(cut.half == number)
         _store(group, f"{half}_trial_index", found.index[rows])

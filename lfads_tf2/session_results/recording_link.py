@@ -71,7 +71,13 @@ def _read(group: h5py.Group) -> RecordingLink:
     def by_half(name: str) -> dict[str, np.ndarray]:
         return {half: arrays[f"{half}_{name}"] for half in ("train", "valid") if f"{half}_{name}" in arrays}
 
-    known = {"unit_ids", "unit_index"}
+    # Earlier files have unit_NAME for each column of the units instead of unit_columns/NAME.
+    columns = {
+        name.removeprefix("unit_"): values for name, values in arrays.items()
+        if name.startswith("unit_") and name not in ("unit_ids", "unit_index")
+    }  # fmt: skip
+    if isinstance(group.get("unit_columns"), h5py.Group):
+        columns |= {name: _array(dataset) for name, dataset in group["unit_columns"].items()}
     behavior = next((group[f"{half}_behavior"] for half in ("train", "valid") if f"{half}_behavior" in group), None)
     labels = {} if behavior is None else {name: words(behavior.attrs.get(name)) for name in ("names", "units")}
     overlap = attributes.get("overlap_ms")
@@ -80,8 +86,7 @@ def _read(group: h5py.Group) -> RecordingLink:
         attributes.get("source_format", ""), float(attributes["bin_width_ms"]),
         tuple(float(edge) for edge in attributes["window_ms"]), attributes.get("align", ""), attributes["mode"],
         None if overlap is None else float(overlap), attributes.get("session_start_time", ""), arrays["unit_ids"],
-        arrays.get("unit_index"),
-        {name.removeprefix("unit_"): arrays[name] for name in arrays if name.startswith("unit_") and name not in known},
+        arrays.get("unit_index"), columns,
         by_half("trial_index"), by_half("start_s"), by_half("align_s"), by_half("bins"), by_half("condition"),
         by_half("behavior"), labels.get("names", []), labels.get("units", []),
     )  # fmt: skip

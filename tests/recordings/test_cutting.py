@@ -292,6 +292,22 @@ def test_trials_that_were_cut_elsewhere_have_no_clock(tmp_path):
     assert sorted(both.tolist()) == list(range(20))
 
 
+def test_columns_of_units_may_have_any_name(tmp_path):
+    columns = {name: np.arange(5) * 10 + n for n, name in enumerate(("index", "ids", "columns", "quality"))}
+    recording = Recording(unit_table(["a", "b", "c", "d", "e"], columns), spikes())
+    written = recording.cut(chop=1000.0, units="index > 0").write(tmp_path, "a")
+    link = read_link(written)
+    assert link.unit_ids.tolist() == ["b", "c", "d", "e"] and link.unit_index.tolist() == [1, 2, 3, 4]
+    assert {name: values.tolist() for name, values in link.unit_columns.items()} == {
+        name: values[1:].tolist() for name, values in columns.items()
+    }
+    # As they were written before.
+    with h5py.File(written, "a") as file:
+        del file["recording/unit_columns"]
+        file["recording/unit_columns"], file["recording/unit_quality"] = np.ones(4), np.zeros(4)
+    assert read_link(written).unit_columns.keys() == {"columns", "quality"}
+
+
 @pytest.mark.parametrize("halves, said", [("every", True), ("blocks", False)])
 def test_windows_that_both_halves_see_are_said(halves, said):
     cut = Recording(unit_table(5), spikes()).cut(chop=1000.0, overlap=400.0, bin_ms=20.0, halves=halves)
