@@ -28,20 +28,41 @@ def write(cut: CutTrials, folder: Path, name: str = "") -> Path:
         name: of the session; empty: that of the source.
 
     Raises:
-        RecordingError: the name is no file's name.
+        RecordingError: the name is no file's name, or that of a file with another recording.
         OSError: the file cannot be written.
     """
     name = name or re.sub(r"[^\w.+-]+", "_", Path(cut.recording.source_path or "session").stem) or "session"
     if "/" in name or name.startswith("."):
         raise RecordingError(f"--name must be a file's name without folders, got {name!r}")
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name.removesuffix('.h5')}.h5"
+    _refuse_another(path, cut)
+    folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, hdf5.writing(temporary) as file:
         file.attrs["bin_width_ms"] = cut.options.bin_ms
         for half, number in HALVES.items():
             _half(file, cut, half, np.flatnonzero(cut.half == number))
         _recording(file.create_group("recording"), cut)
     return path
+
+
+def _refuse_another(path: Path, cut: CutTrials) -> None:
+    """Raises RecordingError where a file holds another recording than this one, by its place and by its content."""
+    own = cut.recording
+    try:
+        with h5py.File(path, "r") as file:
+            there = dict(file["recording"].attrs) if "recording" in file else None
+    except OSError:  # no such file, or a damaged one
+        return
+    if there is None:
+        held = "holds trials that were not imported"
+    elif own.source_path != there.get("source_path") and own.source_sha256 != there.get("source_sha256"):
+        held = f"was imported from {there.get('source_path') or 'arrays'}"
+    else:
+        return
+    raise RecordingError(
+        f"{path} {held}, and would be replaced by {own.name}; give this session a name of its own (--name tuesday, or "
+        "write(folder, name='tuesday')), or remove that file first"
+    )
 
 
 def _store(group: h5py.Group, key: str, value: np.ndarray) -> h5py.Dataset:

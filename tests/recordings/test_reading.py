@@ -208,6 +208,39 @@ def test_the_command(tmp_path, capsys):
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["monday.h5"]
 
 
+def test_another_recording_of_the_same_name_is_not_replaced(tmp_path, capsys):
+    """The same one is, be it moved or changed."""
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+    one, two, moved = (tmp_path / folder / "session.npz" for folder in "abc")
+    np.savez(one, counts=COUNTS, bin_width_ms=1.0)
+    np.savez(two, counts=COUNTS[::-1], bin_width_ms=1.0)
+    words = ["--axes", "time,units", "--chop", "100", "-o", str(tmp_path / "data")]
+    written = tmp_path / "data" / "session.h5"
+    assert command.main([str(one), *words]) == 0
+    before = written.read_bytes()
+    with pytest.raises(
+        RecordingError, match=r"session\.h5 was imported from .*a.session\.npz, and would .*b.session.*--name"
+    ):
+        command.main([str(two), *words])
+    assert written.read_bytes() == before
+    assert command.main([str(two), *words, "--name", "tuesday"]) == 0 and written.read_bytes() == before
+    moved.write_bytes(one.read_bytes())
+    assert command.main([str(moved), *words]) == 0
+    np.savez(moved, counts=COUNTS[::-1][:2000], bin_width_ms=1.0)
+    assert command.main([str(moved), *words]) == 0
+    with h5py.File(written) as file:
+        assert file["recording"].attrs["source_path"] == str(moved) and len(file["train_data"]) == 16
+    with pytest.raises(RecordingError, match=r"was imported from .* and would be replaced by the dict"):
+        Recording.of(dict(enumerate(spikes()))).cut(chop=1000.0).write(tmp_path / "data", "session")
+    with h5py.File(written, "w") as file:
+        file["train_data"], file["valid_data"] = TRIALS[5:], TRIALS[:5]
+    with pytest.raises(RecordingError, match="holds trials that were not imported, and would be replaced by"):
+        command.main([str(one), *words])
+    written.write_bytes(b"damaged")
+    assert command.main([str(one), *words]) == 0
+
+
 def write_struct_array(path, trials):
     """A struct array with the field counts as ``save -v7.3`` writes it: a dataset of references for each field."""
     with h5py.File(path, "w", userblock_size=512) as file:
