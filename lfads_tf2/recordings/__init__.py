@@ -41,7 +41,9 @@ class Recording(RecordingData):
             value: a dict of spike times (seconds) by unit, a pynapple TsGroup, neo SpikeTrains, a SpikeInterface
                 sorting, a pandas DataFrame or xarray DataArray of counts, an array, a list of units' spike times, a
                 list of trials' counts, or of each trial a list of units' spike times relative to it.
-            bin_ms: bin width of counts, where the value does not say.
+            bin_ms: bin width of counts, where the value does not say. Labels of the axis of time say it, and when the
+                recording begins, where they are floats (seconds) or timedeltas of the bins' middles; whole numbers and
+                dates say neither.
             axes: of counts, such as "time,units" or "trials,time,units".
 
         Raises:

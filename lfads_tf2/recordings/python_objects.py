@@ -39,8 +39,9 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
     if kind == "xarray" and hasattr(value, "dims"):
         return _labelled(np.asarray(value), [str(d) for d in value.dims], value, bin_ms, axes)
     if kind == "pandas" and hasattr(value, "columns"):
-        recording = continuous(value.to_numpy(), axes or "time,units", bin_ms, "the DataFrame", list(value.columns))
-        return recording
+        axes, labels = axes or "time,units", [value.index, value.columns]
+        times, ids = labels if axes.strip().startswith("time") else labels[::-1]
+        return continuous(value.to_numpy(), axes, bin_ms, "the DataFrame", list(ids), _seconds_of(times))
     if isinstance(value, Mapping):
         return spikes_by_unit(value, None, "the dict")
     if is_neo(value):
@@ -63,19 +64,40 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
 
 def counts_of_frame(frame: Any, bin_ms: float | None) -> RecordingData:
     """A pynapple TsdFrame of counts, whose times are the bins' centres."""
-    times = np.asarray(frame.t, np.float64)
-    steps = np.diff(times)
-    if bin_ms is None and len(steps):
-        bin_ms = 1000.0 * float(np.median(steps))
-    bin_s = _seconds(bin_ms, "the TsdFrame")
-    if len(steps) and not np.allclose(steps, bin_s, rtol=1e-3, atol=0):
-        raise RecordingError(
-            f"the TsdFrame: its times rise in steps from {steps.min():g} to {steps.max():g} s; bins of one width "
-            "without gaps are needed: restrict it to one interval"
-        )
     counts = counts_by_time(frame.values, "time,units", ("time", "units"), "the TsdFrame")
-    start = float(times[0]) - bin_s / 2
+    bin_s, start = _bins_at(np.asarray(frame.t, np.float64), bin_ms, "the TsdFrame")
     return RecordingData(unit_table(list(frame.columns)), counts=counts, bin_s=bin_s, start_s=start)
+
+
+def _seconds_of(labels: Any) -> np.ndarray | None:
+    """Times (s) that an axis is labelled with; None where its labels only count bins, or are none of a clock in s."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "m":
+        return labels / np.timedelta64(1, "s")
+    return labels if labels.dtype.kind == "f" else None
+
+
+def _bins_at(times: np.ndarray, bin_ms: float | None, name: str) -> tuple[float, float]:
+    """Width and start, in seconds, of bins with their centres at these times."""
+    exact = 1e-3
+    steps = np.diff(times.astype(np.float64))
+    if len(steps):
+        told = float(times[-1] - times[0]) / len(steps)
+        # Single precision has few digits left for bins after minutes.
+        digits = 4 * np.finfo(times.dtype).eps * np.abs(times).max()
+        if not told > 0 or not np.allclose(steps, told, rtol=exact, atol=digits):
+            raise RecordingError(
+                f"{name}: its times rise in steps from {steps.min():g} to {steps.max():g} s; bins of one width without "
+                "gaps are needed: restrict it to one interval"
+            )
+        if bin_ms is not None and not abs(bin_ms / 1000.0 - told) <= exact * told + digits:
+            raise RecordingError(
+                f"{name}: bin_ms must be what its times say, {1000 * told:g} (they rise by {told:g} s), got {bin_ms:g};"
+                " leave bin_ms out, or give times in seconds on the session's clock, or none"
+            )
+        bin_ms = 1000.0 * told if bin_ms is None else bin_ms
+    bin_s = _seconds(bin_ms, name)
+    return bin_s, float(times[0]) - bin_s / 2
 
 
 def is_neo(value: Any) -> bool:
@@ -119,13 +141,17 @@ def spikes_by_unit(times: Any, units: Any, name: str) -> RecordingData:
     return RecordingData(unit_table(ids), [times[units == unit] for unit in ids], source_path=name)
 
 
-def continuous(array: Any, axes: str, bin_ms: float | None, name: str, ids: list | None = None) -> RecordingData:
-    """Counts of a whole session."""
+def continuous(
+    array: Any, axes: str, bin_ms: float | None, name: str, ids: list | None = None, times: np.ndarray | None = None
+) -> RecordingData:
+    """Counts of a whole session, with bins that have their centres at ``times`` (s), or begin at 0."""
     counts = counts_by_time(array, axes, ("time", "units"), name)
+    bin_s, start = (_seconds(bin_ms, name), 0.0) if times is None else _bins_at(times, bin_ms, name)
     return RecordingData(
         unit_table(counts.shape[1] if ids is None else ids),
         counts=counts,
-        bin_s=_seconds(bin_ms, name),
+        bin_s=bin_s,
+        start_s=start,
         source_path=name,
     )
 
@@ -159,11 +185,16 @@ def _labelled(values: np.ndarray, dims: list[str], array: Any, bin_ms: float | N
     if not axes:
         known = {"time": "time", "bin": "time", "bins": "time", "trial": "trials", "trials": "trials"}
         axes = ",".join(known.get(dim, "units") for dim in dims)
+    dim_of = {axis.strip(): dim for axis, dim in zip(axes.split(","), dims, strict=False)}
+    labels = {axis: np.asarray(array[dim]) for axis, dim in dim_of.items() if dim in array.coords}
+    times = _seconds_of(labels["time"]) if "time" in labels and values.size else None
     if values.ndim == 3:
+        # Where trials lie on the clock is not said by times that all of them share.
+        bin_ms = bin_ms if times is None else 1000.0 * _bins_at(times, bin_ms, "the DataArray")[0]
         return cut_already(values, axes, bin_ms, "the DataArray")
-    units = [dim for dim, axis in zip(dims, axes.split(","), strict=True) if axis == "units"]
-    ids = list(np.asarray(array[units[0]])) if units and units[0] in array.coords else None
-    return continuous(values, axes, bin_ms, "the DataArray", ids)
+    return continuous(
+        values, axes, bin_ms, "the DataArray", list(labels["units"]) if "units" in labels else None, times
+    )
 
 
 def _seconds(bin_ms: float | None, name: str) -> float:

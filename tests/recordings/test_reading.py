@@ -131,6 +131,52 @@ def test_tables_of_counts():
     assert Recording.of(trials, bin_ms=1.0).cut(bin_ms=10.0).counts.shape == (20, 20, 6)
 
 
+def labelled(kind, labels, turned=False):
+    """The counts with these labels of their bins, as pandas or xarray have them; turned: units x time."""
+    package = pytest.importorskip(kind, reason=f"{kind} is not installed")
+    names = [f"unit{n}" for n in range(6)]
+    if kind == "pandas":
+        frame = package.DataFrame(COUNTS, index=labels, columns=names)
+        return frame.T if turned else frame
+    array = package.DataArray(COUNTS, dims=("time", "unit"), coords={"time": labels, "unit": names})
+    return array.T if turned else array
+
+
+@pytest.mark.parametrize("kind", ["pandas", "xarray"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_axis_of_time_says_when_bins_are(kind, turned):
+    """Seconds, in either precision, or timedeltas at the bins' middles; numbers of bins say nothing."""
+    axes = {"axes": "units,time"} if turned else {}
+    seconds = 100 + 0.01 * np.arange(4000)
+    for labels in (seconds, seconds.astype(np.float32), np.round(seconds * 1e9).astype("timedelta64[ns]")):
+        for given in ({}, {"bin_ms": 10.0}):
+            recording = Recording.of(labelled(kind, labels, turned), **given, **axes)
+            assert recording.bin_s == pytest.approx(0.01, rel=1e-5)
+            assert recording.start_s == pytest.approx(99.995, abs=1e-5)
+            np.testing.assert_array_equal(recording.counts, COUNTS)
+            assert recording.units.ids.tolist() == [f"unit{n}" for n in range(6)]
+        assert recording.cut(chop=1000.0, bin_ms=20.0).windows.start_s[1] == pytest.approx(100.995, abs=1e-5)
+        with pytest.raises(RecordingError, match=r"bin_ms must be what its times say, 10 .*, got 20; leave bin_ms out"):
+            Recording.of(labelled(kind, labels, turned), bin_ms=20.0, **axes)
+    for labels in (np.arange(4000), np.arange(500, 4500), np.arange(0, 8000, 2)):
+        recording = Recording.of(labelled(kind, labels, turned), bin_ms=20.0, **axes)
+        assert (recording.start_s, recording.bin_s) == (0.0, 0.02)
+        with pytest.raises(RecordingError, match="the width of the stored bins is needed"):
+            Recording.of(labelled(kind, labels, turned), **axes)
+    for wrong in (np.where(seconds < 120, seconds, seconds + 5), seconds[::-1]):
+        with pytest.raises(RecordingError, match=r"its times rise in steps from .* bins of one width"):
+            Recording.of(labelled(kind, wrong, turned), **axes)
+
+
+def test_times_that_labelled_trials_share():
+    """Say how wide bins are."""
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
+    trials = xarray.DataArray(TRIALS, dims=("trial", "time", "unit"), coords={"time": -0.05 + 0.001 * np.arange(200)})
+    assert Recording.of(trials).cut(bin_ms=10.0).counts.shape == (20, 20, 6)
+    with pytest.raises(RecordingError, match="bin_ms must be what its times say, 1 "):
+        Recording.of(trials, bin_ms=10.0)
+
+
 def test_no_package_is_imported_that_is_not_needed():
     code = (
         "import sys, numpy as np\nfrom lfads_tf2 import Recording\n"
