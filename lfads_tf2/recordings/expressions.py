@@ -76,12 +76,18 @@ def _booleans(node: ast.AST, table: Table, what: str) -> np.ndarray:
 
 def _compared(op: ast.cmpop, left: Any, right: Any) -> np.ndarray:
     if isinstance(op, ast.In | ast.NotIn):
+        for one in right if isinstance(right, list) else [right]:
+            _check_kinds(left, one)
         found = np.isin(np.asarray(left), np.asarray(right))
         return ~found if isinstance(op, ast.NotIn) else found
     if type(op) not in _COMPARE:
         raise SyntaxError(f"{type(op).__name__} is not understood")
-    left, right = np.asarray(left), np.asarray(right)
-    texts = [side.dtype.kind in "UO" for side in (left, right)]
+    _check_kinds(left, right)
+    return np.asarray(_COMPARE[type(op)](np.asarray(left), np.asarray(right)), bool)
+
+
+def _check_kinds(left: Any, right: Any) -> None:
+    """Raises TypeError where a text is compared with a number: they are never equal, whatever was meant."""
+    texts = [np.asarray(side).dtype.kind in "UO" for side in (left, right)]
     if texts[0] != texts[1]:
         raise TypeError("a text is compared with a number")
-    return np.asarray(_COMPARE[type(op)](left, right), bool)

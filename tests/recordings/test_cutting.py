@@ -255,6 +255,8 @@ def test_stratified_halves_take_of_every_condition():
     [
         ("x > 1 and name != 'b'", [2]), ("not x > 1", [0, 1]), ("name in ['a', 'c'] or x == 1", [0, 1, 2]),
         ("0 <= x < 2", [0, 1]), ("x == -1 or flag", [1]), ("", [0, 1, 2]),
+        ("x not in [1, 5.5]", [0, 2]), ("name not in ('a', 'bb')", [1, 2]), ("name in []", []),
+        ("x not in []", [0, 1, 2]),
     ],
 )  # fmt: skip
 def test_conditions(expression, rows):
@@ -267,7 +269,10 @@ def test_conditions(expression, rows):
         assert np.flatnonzero(chosen(expression, table, "t")).tolist() == rows
 
 
-@pytest.mark.parametrize("bad", ["x.real > 0", "x + 1", "name > 1", "lambda: 1", "x > ", "[v for v in x]", "1" * 2000])
+@pytest.mark.parametrize("bad", [
+    "x.real > 0", "x + 1", "name > 1", "lambda: 1", "x > ", "[v for v in x]", "1" * 2000, "x in ['1']",
+    "name in [1, 2]", "x not in ['1']", "x in [1, '2']", "name not in [1, 'a']", "x in name", "x in 'abc'",
+])  # fmt: skip
 def test_conditions_that_are_none(bad):
     table = Table({"x": np.arange(3), "name": np.array(list("abc"))}, np.arange(3))
     with pytest.raises(RecordingError):
