@@ -72,7 +72,16 @@ class CutOptions:
                     ("--behavior-how", self.behavior_how, BEHAVIOR),
                 )
             ),
-            (self.window is not None and not self.window[0] < self.window[1], "--window must rise, such as -250 450"),
+            (
+                self.window is not None and not -math.inf < self.window[0] < self.window[1] < math.inf,
+                f"--window must be two numbers that rise, such as -250 450, got {self.window}",
+            ),
+            (
+                self.chop is not None and not 0 < self.chop < math.inf,
+                f"--chop must be above 0, such as 1000, got {self.chop}",
+            ),
+            (not 0 <= self.min_rate < math.inf, f"--min-rate must be 0 or above, got {self.min_rate}"),
+            (not 0 <= self.min_presence <= 1, f"--min-presence must be from 0 to 1, got {self.min_presence}"),
             (
                 self.chop is not None and (self.align or self.window),
                 "--chop is for whole recordings: leave --align and --window out",
