@@ -174,8 +174,8 @@ def unwise(hp: HyperParameters, sessions: Sequence[Session]) -> list[str]:
         return []
     return [
         f"the KL cost rises over {steps} steps, which are {epochs:.0f} epochs of these data; until then no "
-        f"lowest-validation checkpoint is made. --kl_increase_epochs and --l2_increase_epochs count in epochs, and "
-        "--preset=auto chooses them"
+        f"lowest-validation checkpoint is made. A new training with --preset=auto chooses what fits these data "
+        "(by hand: --kl_increase_epochs and --l2_increase_epochs)"
     ]
 
 

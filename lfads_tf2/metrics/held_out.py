@@ -32,7 +32,7 @@ class Score(NamedTuple):
     error: float  # standard error over trials; NaN for fewer than two
 
     def __str__(self) -> str:
-        return f"{self.bits:.3f} ± {self.error:.3f}"
+        return f"{self.bits:.3f}" if math.isnan(self.error) else f"{self.bits:.3f} ± {self.error:.3f}"
 
 
 class Gains:
@@ -67,6 +67,11 @@ class Gains:
         gain = counted * np.log(rates / means) - (rates - means)
         self.gains.append(np.sum(gain, axis=(1, 2), where=seen))
         self.counts.append(counted.sum(axis=(1, 2)))
+
+    @property
+    def trials(self) -> int:
+        """How many were added."""
+        return sum(map(len, self.counts))
 
     def score(self) -> Score:
         """Of all trials so far."""

@@ -1,4 +1,5 @@
-"""What kind of fit rates come from, in words: good, or which of four known ways a fit fails, and the flag to turn.
+"""What kind of fit rates come from, in words: good, or which of four known ways a fit fails, and the flag to turn;
+or that too few trials were scored to tell.
 
 It rests on spikes that were masked from the encoders (``metrics.held_out``): a model that copies spikes explains those
 that it reads far better than these, and one that smooths too much predicts these worse than its own rates with larger
@@ -20,6 +21,8 @@ from lfads_tf2.metrics.held_out import Gains, Score
 COPIED_SHARE = 0.3
 # Nats a trial below which a posterior is its prior; and below which it is on its way there, if nothing is predicted.
 UNUSED_KL, LITTLE_KL = 0.3, 1.0
+# A standard error over fewer trials says little.
+FEWEST_TRIALS = 5
 # Of the whole fall of the validation reconstruction, in the last tenth of the epochs. Rates still gain long after this
 # has levelled out, so the learning rate decides too: what is left of it at the end.
 STILL_FALLING, RATE_LEFT = 0.004, 0.2
@@ -30,9 +33,12 @@ ADVICE = {
     "spikes from the input with --cd_rate=0.3",
     "too flat": "let it follow more: --keep_prob=0.95, --cd_rate=0, smaller --l2_gen_scale, larger --gen_dim and "
     "--factors_dim, or --preset=auto",
-    "ended too early": "the same command with a larger --max_epochs (or a lower --learning_rate_stop) goes on",
+    "ended too early": "the same command goes on where it was stopped; if it ended by itself, give it a larger "
+    "--max_epochs (or a lower --learning_rate_stop)",
     "latents unused": "lower --kl_ic_weight and --kl_co_weight, or let them rise more slowly with "
     "--kl_increase_epochs",
+    "too few trials to judge": f"score at least {FEWEST_TRIALS} validation trials; of fewer than some 30 trials in all "
+    "little can be learned, and --preset=auto learns most",
 }  # fmt: skip
 
 
@@ -119,7 +125,9 @@ def judge(
         words.append(f"true rates {ceiling.bits:.3f}")
     copies = read - score.bits > max(COPIED_SHARE * abs(read), 2 * score.error)
     predicts = score.bits > 2 * np.nan_to_num(score.error)
-    if fit.kl < (UNUSED_KL if predicts else LITTLE_KL):
+    if held_out.trials < FEWEST_TRIALS:
+        kind = "too few trials to judge"
+    elif fit.kl < (UNUSED_KL if predicts else LITTLE_KL):
         kind = "latents unused"
     elif fit.kl_weight < 1:
         kind = "ended too early"

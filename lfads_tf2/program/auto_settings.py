@@ -44,6 +44,9 @@ def auto_settings(given: dict[str, Any], record: RunRecord | None) -> AutoSettin
     if given.get("preset") != auto.NAME:
         return None
     if record is not None:
-        log.info("--preset=auto: the settings of the model in the run folder stay.")
+        log.info(
+            "--preset=auto: the model in the run folder keeps its settings. For a new one, for which auto chooses, add "
+            "--resume=never (which puts the old run aside) or another --lfads_save_dir."
+        )
         return None
     return AutoSettings(given)

@@ -110,7 +110,9 @@ def _warm_up(rise: int, epochs: int, given: dict[str, Any]) -> list[Choice]:
 def _schedule(epochs: int, enough: int, steps_an_epoch: int, given: dict[str, Any]) -> list[Choice]:
     if given.get("learning_rate_schedule", "cosine") != "cosine":
         return []
-    reason = "the rate falls to 0 over the whole training, so that its end is known and the last weights are the best"
+    reason = (
+        "the rate falls to 0 over the whole training, so that its end is known and the weights have settled by then"
+    )
     if epochs < enough / 2:
         # No verdict can tell later: a cost that falls no more because the rate is 0 looks like one that has settled.
         reason += f". {epochs} epochs may be too few: without --max_epochs it would take {enough}"

@@ -7,7 +7,7 @@ import pytest
 
 from lfads_tf2.metrics import baselines, held_out
 from lfads_tf2.metrics.rates import bits_per_spike
-from lfads_tf2.metrics.verdict import ADVICE, Fit, fit_of, judge
+from lfads_tf2.metrics.verdict import ADVICE, FEWEST_TRIALS, Fit, fit_of, judge
 
 DONE = Fit(kl=8.0, kl_weight=1.0, falling=0.0, rate_left=0.0)
 
@@ -49,6 +49,13 @@ def test_labelled(seed):
     assert verdict(near_flat, near_flat, spikes, DONE._replace(falling=0.05)).kind == "ended too early"
     early = verdict(copied, noisy, spikes, DONE._replace(kl_weight=0.1))
     assert early.kind == "ended too early" and "copies" in early.note
+
+
+@pytest.mark.parametrize(("trials", "judged"), [(1, False), (FEWEST_TRIALS - 1, False), (FEWEST_TRIALS, True)])
+def test_few_trials(trials, judged):
+    rates, spikes, _ = recording(0, trials=trials)
+    found = verdict(rates, rates, spikes)
+    assert (found.kind != "too few trials to judge") is judged and "nan" not in str(found)
 
 
 def test_words():
