@@ -34,8 +34,7 @@ def behavior_figure(decoding: Decoding, scale: Scale) -> Figure:
         grid[row, 0].set_ylabel(decoding.names[dimension], fontsize=10)
     for axes, trial in zip(grid[0], chosen, strict=True):
         axes.set_title(f"trial {decoding.trials[trial]}", fontsize=10)
-    for axes in grid[-1]:
-        axes.set_xlabel(scale.time_label)
+    scale.label_time(grid, bins)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

@@ -13,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from lfads_tf2.figures.labels import short
 from lfads_tf2.files import atomic_path
 from lfads_tf2.metrics.baselines import smoothed
 
@@ -26,13 +27,15 @@ MOST_POINTS = 200_000  # of a density plot; more change nothing that can be seen
 
 
 class Scale(NamedTuple):
-    """Units of time and rate."""
+    """Units of time and rate, and where time begins."""
 
     bin_width_ms: float | None = None
     gaussian: bool = False
+    event: str = ""  # what time is counted from; empty: the first bin
+    start_ms: float = 0.0  # middle of the first bin, where there is an event
 
     def times(self, bins: int) -> np.ndarray:
-        return np.arange(bins) * (self.bin_width_ms or 1.0)
+        return self.start_ms + np.arange(bins) * (self.bin_width_ms or 1.0)
 
     def rates(self, per_bin: np.ndarray) -> np.ndarray:
         """``per_bin`` (any shape) in the unit that ``rate_label`` names."""
@@ -41,7 +44,8 @@ class Scale(NamedTuple):
 
     @property
     def time_label(self) -> str:
-        return "time (ms)" if self.bin_width_ms else "time (bins)"
+        unit = "ms" if self.bin_width_ms else "bins"
+        return f"time from {short(self.event)} ({unit})" if self.event else f"time ({unit})"
 
     @property
     def rate_word(self) -> str:
@@ -53,7 +57,16 @@ class Scale(NamedTuple):
 
     def image_extent(self, bins: int, rows: int) -> tuple[float, float, float, float]:
         width = self.bin_width_ms or 1.0
-        return -width / 2, (bins - 0.5) * width, rows - 0.5, -0.5
+        return self.start_ms - width / 2, self.start_ms + (bins - 0.5) * width, rows - 0.5, -0.5
+
+    def label_time(self, grid: np.ndarray, bins: int) -> None:
+        """Says below a grid of panels over time what their axis is, and marks the event in each where it is inside."""
+        begin, end, *_ = self.image_extent(bins, 1)
+        for axes in grid[-1]:
+            axes.set_xlabel(self.time_label)
+        for axes in grid.flat:
+            if self.event and begin < 0 < end and axes.axison:
+                axes.axvline(0, color=GREY, linewidth=0.8)
 
 
 class Conditions(NamedTuple):

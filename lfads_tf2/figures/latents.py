@@ -40,7 +40,7 @@ def factors_figure(factors: np.ndarray, scale: Scale, conditions: np.ndarray | N
         lines = grid[0, column].plot(times, factors[trial], linewidth=1.2, **marker(bins))
         for line, colour in zip(lines, colormaps["viridis"](np.linspace(0, 0.95, count)), strict=True):
             line.set_color(colour)
-        grid[0, column].set(title=f"trial {trial}: all {count} factors", xlabel=scale.time_label, ylabel="factor")
+        grid[0, column].set(title=f"trial {trial}: all {count} factors", ylabel="factor")
     for axes in grid[0, len(chosen) :]:
         axes.set_axis_off()
     for column in range(3):
@@ -48,7 +48,9 @@ def factors_figure(factors: np.ndarray, scale: Scale, conditions: np.ndarray | N
         for code in drawn:
             axes.plot(times, means[code, :, column], color=by.colours[code], linewidth=1.4, **marker(bins))
         share = f"{100 * explained[column]:.0f} % of the factors' variance"
-        axes.set(title=f"PC{column + 1}, {share}", xlabel=scale.time_label, ylabel=f"PC{column + 1}, {which}")
+        axes.set(title=f"PC{column + 1}, {share}", ylabel=f"PC{column + 1}, {which}")
+    for row in (grid[:1], grid[1:2]):
+        scale.label_time(row, bins)
     for axes, (x, y) in zip(grid[2], ((0, 1), (0, 2), (1, 2)), strict=True):
         for trial in spread_out(trials, 100):
             path = scores[trial]
@@ -102,8 +104,7 @@ def inputs_figure(
     grid[0, 2].set_title("every trial" if len(order) == trials else f"{len(order)} of {trials} trials")
     for axes in grid[0, :2]:
         axes.legend(fontsize="x-small", loc="best", framealpha=0.6)
-    for axes in grid[-1]:
-        axes.set_xlabel(scale.time_label)
+    scale.label_time(grid, bins)
     return figure
 
 

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 
 from lfads_tf2.figures import trials as plots
 from lfads_tf2.figures.behavior import behavior_figure, behavior_table
+from lfads_tf2.figures.labels import SessionLabels
 from lfads_tf2.files import write_text
 from lfads_tf2.metrics import rates as metrics
 from lfads_tf2.metrics.decoding import Decoding
 from lfads_tf2.metrics.verdict import Verdict
-from lfads_tf2.types import Session, Trials
+from lfads_tf2.types import Session
 
 EXPLAINED = {
     "fit": "Costs of each epoch. The costs fall and level out; jumps while the weights of the KL and L2 costs still "
@@ -60,6 +61,7 @@ def write_report(
     unit: str = "nats a trial",
     verdicts: Mapping[str, Verdict] | None = None,
     decodings: Mapping[str, Decoding] | None = None,
+    labels: Mapping[str, SessionLabels] | None = None,
 ) -> list[Path]:
     """Draw every figure that the results allow into ``save_dir``/report, with a page that explains them.
 
@@ -72,7 +74,7 @@ def write_report(
         fit_log: columns of an epoch each, see ``figures.fit.fit_columns``. None or no rows: no fit curves.
         chosen_step: training step of the checkpoint that made the results.
         unit: of the fit log's total and reconstruction costs.
-        verdicts, decodings: by session name.
+        verdicts, decodings, labels: by session name.
 
     Returns:
         The files written; the page ``index.html`` is the last.
@@ -106,7 +108,8 @@ def write_report(
     if len(sessions) > MOST_SESSIONS:
         page.append(f"<p>Figures of the first {MOST_SESSIONS} of {len(sessions)} sessions.</p>")
     for session in sessions[:MOST_SESSIONS]:
-        halves = _shown_halves(session, results.get(session.name, {}))
+        own_labels = (labels or {}).get(session.name, SessionLabels())
+        halves = _shown_halves(session, results.get(session.name, {}), own_labels)
         if halves:
             stem = _file_stem(session.name, taken)
             page.append(f"<h2>Session {html.escape(session.name)}</h2>\n{_numbers(halves)}")
@@ -122,15 +125,16 @@ def write_report(
 class _Half:
     """One half's data and results, cut to the trials, bins and channels that both have."""
 
-    def __init__(self, session: Session, trials: Trials, result: dict[str, np.ndarray], where: str):
+    def __init__(self, session: Session, half: str, result: dict[str, np.ndarray], labels: SessionLabels):
+        trials = getattr(session, half)
         given = np.asarray(result["output_dist_params"])
         if given.ndim != 3 or len(given) > len(trials.data):
             raise ValueError(
-                f"output_dist_params of {where} must be trials x bins x channels with at most {len(trials.data)} "
-                f"trials (those of the data), got shape {given.shape}"
+                f"output_dist_params of session {session.name}, {half} must be trials x bins x channels with at most "
+                f"{len(trials.data)} trials (those of the data), got shape {given.shape}"
             )
         gaussian = trials.data.dtype.kind == "f" and given.shape[2] > trials.target.shape[2]
-        self.scale = plots.Scale(session.bin_width_ms, gaussian)
+        self.scale = plots.Scale(session.bin_width_ms, gaussian, labels.event, labels.start_ms)
         rates = given[:, :, : trials.target.shape[2]] if gaussian else given
         # What is left out at the end of either is not shown.
         self.count, bins, channels = np.minimum(rates.shape, trials.target.shape)
@@ -146,12 +150,14 @@ class _Half:
         return None if value is None or np.size(value) == 0 else np.asarray(value)
 
 
-def _shown_halves(session: Session, results: dict[str, dict[str, np.ndarray]]) -> dict[str, _Half]:
+def _shown_halves(
+    session: Session, results: dict[str, dict[str, np.ndarray]], labels: SessionLabels
+) -> dict[str, _Half]:  # fmt: skip
     halves = {}
     for name, trials in (("train", session.train), ("valid", session.valid)):
         result = results.get(name)
         if trials is not None and result and np.size(result.get("output_dist_params", ())):
-            halves[name] = _Half(session, trials, result, f"session {session.name}, {name}")
+            halves[name] = _Half(session, name, result, labels)
     return halves
 
 

@@ -63,8 +63,7 @@ def trials_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np
                 figure.colorbar(image, ax=axes, label="spikes/bin", ticks=MaxNLocator(4, integer=True))
         figure.colorbar(image, ax=grid[row, -1], label=scale.rate_label)
         grid[row, 0].set_ylabel("channel")
-    for axes in grid[-1]:
-        axes.set_xlabel(scale.time_label)
+    scale.label_time(grid, bins)
     return figure
 
 
@@ -106,8 +105,7 @@ def traces_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np
         if not scale.gaussian:
             grid[row, 0].set_yticks([tick for tick in grid[row, 0].get_yticks() if 0 <= tick <= top])
         grid[row, 0].set_ylabel(f"channel {channel}\n{scale.rate_label}", fontsize=9)
-    for axes in grid[-1]:
-        axes.set_xlabel(scale.time_label)
+    scale.label_time(grid, counts.shape[1])
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -137,8 +135,7 @@ def psth_figure(counts: np.ndarray, rates: np.ndarray, conditions: np.ndarray, s
             axes.set_ylim(bottom=0)
     for axes in grid.flat[len(channels) :]:
         axes.set_axis_off()
-    for axes in grid[-1]:
-        axes.set_xlabel(scale.time_label)
+    scale.label_time(grid, counts.shape[1])
     for axes in grid[:, 0]:
         axes.set_ylabel(scale.rate_label)
     left.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -31,6 +31,7 @@ from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program.assessment import against_masked_spikes, against_truth, is_scored
 from lfads_tf2.program.behavior_decoding import decoded_behavior
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
+from lfads_tf2.program.recording_labels import recording_labels
 from lfads_tf2.program.run_lock import run_lock
 from lfads_tf2.session_results import load_session
 from lfads_tf2.settings import auto
@@ -283,8 +284,9 @@ def _report(folder: Path, hp: HyperParameters, sessions: list[Session], verdicts
             s._replace(**{n: t and t.from_bin(first) for n, t in (("train", s.train), ("valid", s.valid))})
             for s in sessions
         ] if first else sessions  # fmt: skip
+        labels = {s.name: recording_labels(s, first) for s in sessions if s.name in found}
         unit = UNITS[hp.recon_reduce]
-        written = write_report(folder, sessions, found, log_columns, chosen, unit, verdicts, decodings)
+        written = write_report(folder, sessions, found, log_columns, chosen, unit, verdicts, decodings, labels)
     except Exception:
         # The results are written; a figure that fails must not make the command fail.
         log.exception("The figures could not be drawn; the results are complete. --noreport leaves the figures out.")

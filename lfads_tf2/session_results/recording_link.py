@@ -43,6 +43,10 @@ class RecordingLink(NamedTuple):
     behavior_names: list[str]
     behavior_units: list[str]
 
+    def middle_ms(self, bin: int | np.ndarray) -> float | np.ndarray:
+        """Middle of a bin of the data, relative to what windows are aligned to, or their start."""
+        return self.window_ms[0] + (bin + 0.5) * self.bin_ms
+
 
 def read_link(path: Path) -> RecordingLink | None:
     """The group of a session's file; None where the file was not imported from a recording.

@@ -105,8 +105,8 @@ class SessionArrays:
         """T, middle of each bin relative to what windows are aligned to, or their start; None: bin width not known."""
         if self.bin_ms is None:
             return None
-        begin = self.link.window_ms[0] if self.link is not None else 0.0
-        return begin + (self.first_bin + np.arange(self.bins) + 0.5) * self.bin_ms
+        bins = self.first_bin + np.arange(self.bins)
+        return self.link.middle_ms(bins) if self.link is not None else (bins + 0.5) * self.bin_ms
 
     @functools.cached_property
     def start_s(self) -> np.ndarray | None:
