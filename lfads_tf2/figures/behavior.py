@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lfads_tf2.figures.drawing import BLUE, ORANGE, Scale, marker, new_figure, spread_out
+from lfads_tf2.figures.labels import BY_POSITION, Names
 from lfads_tf2.metrics.decoding import FOLDS, LAGS, Decoding
 
 MOST_DIMENSIONS, MOST_TRIALS = 4, 4
 
 
-def behavior_figure(decoding: Decoding, scale: Scale) -> Figure:
+def behavior_figure(decoding: Decoding, scale: Scale, names: Names = BY_POSITION) -> Figure:
     """Behaviour as recorded and as decoded both ways, the first four dimensions in four validation trials."""
     chosen = spread_out(len(decoding.trials), MOST_TRIALS)
     known = np.flatnonzero(~np.isnan(decoding.from_rates.r2))
@@ -33,7 +34,7 @@ def behavior_figure(decoding: Decoding, scale: Scale) -> Figure:
                 grid[row, column].plot(times, values[trial, :, dimension], label=label, **style, **look)
         grid[row, 0].set_ylabel(decoding.names[dimension], fontsize=10)
     for axes, trial in zip(grid[0], chosen, strict=True):
-        axes.set_title(f"trial {decoding.trials[trial]}", fontsize=10)
+        axes.set_title(names.trial(decoding.trials[trial]), fontsize=10)
     scale.label_time(grid, bins)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

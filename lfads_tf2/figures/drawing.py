@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from lfads_tf2.figures.labels import short
 from lfads_tf2.files import atomic_path
@@ -62,11 +65,12 @@ class Scale(NamedTuple):
     def label_time(self, grid: np.ndarray, bins: int) -> None:
         """Says below a grid of panels over time what their axis is, and marks the event in each where it is inside."""
         begin, end, *_ = self.image_extent(bins, 1)
+        rim = [withStroke(linewidth=2, foreground="white")]  # so that the line is seen on images too
         for axes in grid[-1]:
             axes.set_xlabel(self.time_label)
         for axes in grid.flat:
             if self.event and begin < 0 < end and axes.axison:
-                axes.axvline(0, color=GREY, linewidth=0.8)
+                axes.axvline(0, color="black", linewidth=0.8, path_effects=rim)
 
 
 class Conditions(NamedTuple):
@@ -165,6 +169,12 @@ def smooth(values: np.ndarray, scale: Scale) -> np.ndarray:
         return smoothed(values, sd)
     share = smoothed(seen.astype(np.float64), sd)
     return np.where(seen, smoothed(np.where(seen, values, 0.0), sd) / np.maximum(share, np.finfo(float).tiny), np.nan)
+
+
+def label_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Says beside an image what some of its rows are."""
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.yaxis.set_major_formatter(lambda row, _: names[round(row)] if 0 <= row <= len(names) - 1 else "")
 
 
 def density(axes: Axes, x: np.ndarray, y: np.ndarray, scale: Scale) -> None:

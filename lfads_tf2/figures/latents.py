@@ -14,14 +14,18 @@ from lfads_tf2.figures.drawing import (
     Conditions,
     Scale,
     condition_means,
+    label_rows,
     marker,
     new_figure,
     principal_components,
     spread_out,
 )
+from lfads_tf2.figures.labels import BY_POSITION, Names
 
 
-def factors_figure(factors: np.ndarray, scale: Scale, conditions: np.ndarray | None = None) -> Figure:
+def factors_figure(
+    factors: np.ndarray, scale: Scale, conditions: np.ndarray | None = None, names: Names = BY_POSITION
+) -> Figure:
     """Factors of three trials over time, and all trials in the factors' top three principal components.
 
     factors: trials x bins x factors; conditions: trials.
@@ -40,7 +44,7 @@ def factors_figure(factors: np.ndarray, scale: Scale, conditions: np.ndarray | N
         lines = grid[0, column].plot(times, factors[trial], linewidth=1.2, **marker(bins))
         for line, colour in zip(lines, colormaps["viridis"](np.linspace(0, 0.95, count)), strict=True):
             line.set_color(colour)
-        grid[0, column].set(title=f"trial {trial}: all {count} factors", ylabel="factor")
+        grid[0, column].set(title=f"{names.trial(trial)}: all {count} factors", ylabel="factor")
     for axes in grid[0, len(chosen) :]:
         axes.set_axis_off()
     for column in range(3):
@@ -67,8 +71,9 @@ def factors_figure(factors: np.ndarray, scale: Scale, conditions: np.ndarray | N
 
 
 def inputs_figure(
-    inputs: np.ndarray, scale: Scale, conditions: np.ndarray | None = None, posterior_sd: np.ndarray | None = None
-) -> Figure:
+    inputs: np.ndarray, scale: Scale, conditions: np.ndarray | None = None, posterior_sd: np.ndarray | None = None,
+    names: Names = BY_POSITION,
+) -> Figure:  # fmt: skip
     """Inferred inputs: mean and spread over trials, single trials, and all trials as an image.
 
     inputs, posterior_sd: trials x bins x inputs; conditions: trials.
@@ -88,7 +93,7 @@ def inputs_figure(
         spread.plot(times, mean, color=BLUE, label="mean over trials", **marker(bins))
         spread.set_ylabel(f"input {number}")
         for colour, trial in zip(PALETTE, spread_out(trials, 5), strict=False):
-            single.plot(times, values[trial], color=colour, linewidth=1, label=f"trial {trial}", **marker(bins))
+            single.plot(times, values[trial], color=colour, linewidth=1, label=names.trial(trial), **marker(bins))
             if posterior_sd is not None:
                 low, high = (values[trial] + sign * posterior_sd[trial, :, number] for sign in (-1, 1))
                 single.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -97,6 +102,7 @@ def inputs_figure(
             values[order], aspect="auto", interpolation="nearest", extent=scale.image_extent(bins, len(order)),
             cmap="RdBu_r", vmin=-limit, vmax=limit,
         )  # fmt: skip
+        label_rows(image_axes, [names.number(trial) for trial in order])
         image_axes.set_ylabel("trials" if conditions is None else "trials, by condition")
         figure.colorbar(image, ax=image_axes, label=f"input {number}")
     grid[0, 0].set_title("mean and spread")

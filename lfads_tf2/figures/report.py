@@ -113,6 +113,7 @@ def write_report(
         if halves:
             stem = _file_stem(session.name, taken)
             page.append(f"<h2>Session {html.escape(session.name)}</h2>\n{_numbers(halves)}")
+            page += [f"<p>{own_labels}</p>"] if str(own_labels) else []
             decoding = decodings.get(session.name)
             if decoding is not None:
                 page.append(behavior_table(decoding, plots.Scale(session.bin_width_ms)))
@@ -135,6 +136,7 @@ class _Half:
             )
         gaussian = trials.data.dtype.kind == "f" and given.shape[2] > trials.target.shape[2]
         self.scale = plots.Scale(session.bin_width_ms, gaussian, labels.event, labels.start_ms)
+        self.names = labels.names(half)
         rates = given[:, :, : trials.target.shape[2]] if gaussian else given
         # What is left out at the end of either is not shown.
         self.count, bins, channels = np.minimum(rates.shape, trials.target.shape)
@@ -166,19 +168,19 @@ def _session_figures(session: Session, halves: dict[str, _Half], decoding: Decod
     name = "valid" if "valid" in halves else "train"
     half = halves[name]
     figures = {
-        "trials": plots.trials_figure(half.data, half.rates, half.scale, half.truth),
-        "traces": plots.traces_figure(half.data, half.rates, half.scale, half.truth),
+        "trials": plots.trials_figure(half.data, half.rates, half.scale, half.truth, half.names),
+        "traces": plots.traces_figure(half.data, half.rates, half.scale, half.truth, half.names),
     }
     if half.conditions is not None:
-        figures["psth"] = plots.psth_figure(half.data, half.rates, half.conditions, half.scale)
+        figures["psth"] = plots.psth_figure(half.data, half.rates, half.conditions, half.scale, half.names)
     if decoding is not None:
-        figures["behavior"] = behavior_figure(decoding, half.scale)
+        figures["behavior"] = behavior_figure(decoding, half.scale, half.names)
     factors, inputs = half.get("factors"), half.get("controller_outputs")
     if factors is not None:
-        figures["factors"] = plots.factors_figure(factors, half.scale, half.conditions)
+        figures["factors"] = plots.factors_figure(factors, half.scale, half.conditions, half.names)
     if inputs is not None:
         sd = half.get("controller_outputs_sd")
-        figures["inputs"] = plots.inputs_figure(inputs, half.scale, half.conditions, sd)
+        figures["inputs"] = plots.inputs_figure(inputs, half.scale, half.conditions, sd, half.names)
     if half.truth is not None:
         figures["truth"] = plots.truth_figure(half.rates, half.truth, half.scale)
     for figure in figures.values():

@@ -19,6 +19,7 @@ from lfads_tf2.figures.drawing import (
     Scale,
     condition_means,
     density,
+    label_rows,
     marker,
     most_modulated,
     new_figure,
@@ -27,6 +28,7 @@ from lfads_tf2.figures.drawing import (
     spread_out,
 )
 from lfads_tf2.figures.fit import fit_figure
+from lfads_tf2.figures.labels import BY_POSITION, Names
 from lfads_tf2.figures.latents import factors_figure, initial_conditions_figure, inputs_figure
 from lfads_tf2.metrics.rates import mean_channel_correlation, r2_truth
 
@@ -36,7 +38,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def trials_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np.ndarray | None = None) -> Figure:
+def trials_figure(
+    counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np.ndarray | None = None, names: Names = BY_POSITION
+) -> Figure:
     """Images of three trials: what was recorded, inferred rates, true rates. All trials x bins x channels."""
     chosen = spread_out(len(counts), 3)
     bins, channels = counts.shape[1:]
@@ -58,16 +62,19 @@ def trials_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np
                 aspect="auto", interpolation="nearest", extent=scale.image_extent(bins, channels),
                 **(count_range if is_count else rate_range),
             )  # fmt: skip
-            axes.set_title(f"trial {trial}: {name}" if column == 0 else name, fontsize=10)
+            axes.set_title(f"{names.trial(trial)}: {name}" if column == 0 else name, fontsize=10)
             if column == 0 and is_count:
                 figure.colorbar(image, ax=axes, label="spikes/bin", ticks=MaxNLocator(4, integer=True))
         figure.colorbar(image, ax=grid[row, -1], label=scale.rate_label)
-        grid[row, 0].set_ylabel("channel")
+        grid[row, 0].set_ylabel("channel" if names.units is None else "unit")
+    label_rows(grid[0, 0], names.beside_channels(channels))
     scale.label_time(grid, bins)
     return figure
 
 
-def traces_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np.ndarray | None = None) -> Figure:
+def traces_figure(
+    counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np.ndarray | None = None, names: Names = BY_POSITION
+) -> Figure:
     """Three trials of the four channels whose inferred rates change most. All trials x bins x channels."""
     chosen = spread_out(len(counts), 3)
     channels = most_modulated(rates[chosen], 4)
@@ -101,16 +108,18 @@ def traces_figure(counts: np.ndarray, rates: np.ndarray, scale: Scale, truth: np
                 )
             axes.plot(times, curves[0][column], color=BLUE, label=f"inferred {scale.rate_word}", **look)
             if row == 0:
-                axes.set_title(f"trial {trial}", fontsize=10)
+                axes.set_title(names.trial(trial), fontsize=10)
         if not scale.gaussian:
             grid[row, 0].set_yticks([tick for tick in grid[row, 0].get_yticks() if 0 <= tick <= top])
-        grid[row, 0].set_ylabel(f"channel {channel}\n{scale.rate_label}", fontsize=9)
+        grid[row, 0].set_ylabel(f"{names.channel(channel)}\n{scale.rate_label}", fontsize=9)
     scale.label_time(grid, counts.shape[1])
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
-def psth_figure(counts: np.ndarray, rates: np.ndarray, conditions: np.ndarray, scale: Scale) -> Figure:
+def psth_figure(
+    counts: np.ndarray, rates: np.ndarray, conditions: np.ndarray, scale: Scale, names: Names = BY_POSITION
+) -> Figure:
     """Trial averages by condition: smoothed spikes against inferred rates, six channels, and all as a density.
 
     counts, rates: trials x bins x channels; conditions: trials.
@@ -130,7 +139,7 @@ def psth_figure(counts: np.ndarray, rates: np.ndarray, conditions: np.ndarray, s
             label = f"condition {by.labels[condition]}"
             curve = inferred[condition, :, channel]
             axes.plot(times, curve, color=colour, linewidth=2.4, alpha=0.75, label=label, **look)
-        axes.set_title(f"channel {channel}", fontsize=10)
+        axes.set_title(names.channel(channel), fontsize=10)
         if not scale.gaussian:
             axes.set_ylim(bottom=0)
     for axes in grid.flat[len(channels) :]:

@@ -241,12 +241,14 @@ def _working_in(hp: HyperParameters) -> Iterator[Path]:
 
 def _example_figure(folder: Path, model: LFADS, session: Session, step: int) -> None:
     """Puts three trials of the first session, as the model sees them now, into TensorBoard."""
-    trials = session.valid or session.train
+    half, trials = ("valid", session.valid) if session.valid else ("train", session.train)
     trials = Trials(*(None if array is None else array[:3] for array in trials))
     rates = Inference(model, 0, step, once=True).posterior_push_mean(0, trials)["output_dist_params"]
     target = np.nan_to_num(trials.from_bin(model.first_bin).target)
     channels, gaussian = target.shape[2], model.spec.hyperparameters.output_dist != "poisson"
-    figure = plots.trials_figure(target, rates[..., :channels], plots.Scale(session.bin_width_ms, gaussian))
+    labels = recording_labels(session, model.first_bin)
+    scale = plots.Scale(session.bin_width_ms, gaussian, labels.event, labels.start_ms)
+    figure = plots.trials_figure(target, rates[..., :channels], scale, names=labels.names(half))
     writer = tf.summary.create_file_writer(str(folder / "lfads_log"))
     with writer.as_default(step=step):
         tf.summary.image("example/trials", pixels(figure)[None])

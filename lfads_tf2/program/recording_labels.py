@@ -20,12 +20,20 @@ def recording_labels(session: Session, first_bin: int = 0) -> SessionLabels:
         session: as read.
         first_bin: bin of the data where the results start.
     """
-    link = _link(session)
-    if link is None or link.bin_ms != session.bin_width_ms:
-        return SessionLabels()
+    link, trials = _link(session), {"train": session.train, "valid": session.valid}
+    trials = {half: one for half, one in trials.items() if one is not None}
+    numbers = {half: one.indices for half, one in trials.items() if one.indices is not None}
+    if link is None:
+        return SessionLabels(numbers=numbers)
+    # An import numbers the trials that it kept in the file's own indices, and here those of the recording's table.
+    found = {half: link.trial_index.get(half, ()) for half in trials}
+    numbers = found if all(len(found[half]) == len(one.data) for half, one in trials.items()) else numbers
+    unit_ids = link.unit_ids if len(link.unit_ids) == session.train.target.shape[2] else None
+    if link.bin_ms != session.bin_width_ms:
+        return SessionLabels(numbers=numbers, unit_ids=unit_ids)
     # Without a column, time begins where the windows or the recording's own trials do.
     event = link.align or ("window start" if link.mode == "chopped" else "trial start")
-    return SessionLabels(event, link.middle_ms(first_bin))
+    return SessionLabels(event, link.middle_ms(first_bin), numbers, unit_ids)
 
 
 def _link(session: Session) -> RecordingLink | None:

@@ -39,6 +39,30 @@ def test_windows_without_an_event(tmp_path, mode, event):
     assert labels.event == event
 
 
+def test_trials_and_units_are_those_of_the_loaded_results(tmp_path):
+    path = write_session(tmp_path / "data", STARTS, VALID)
+    results = load_session(write_results(tmp_path / "out", path), path.name, path)
+    labels = recording_labels(read(path))
+    np.testing.assert_array_equal(labels.unit_ids, results.unit_ids)
+    assert list(labels.numbers["valid"]) == list(results.trial_index[results.is_valid]) == [2, 8, 14]
+    assert list(labels.numbers["train"]) == list(results.trial_index[~results.is_valid])
+    # Of another cut than the data.
+    other = read(path)._replace(valid=None)
+    other = other._replace(train=other.train._replace(data=other.train.data[:5, :, :3]))
+    assert recording_labels(other) == ("start_time", -45.0, {}, None)
+
+
+def test_trials_that_the_file_numbers_itself(tmp_path):
+    path = write_session(tmp_path, STARTS, VALID)
+    with h5py.File(path, "a") as file:
+        file["train_inds"], file["valid_inds"] = 1 + np.flatnonzero(~VALID), 1 + np.flatnonzero(VALID)
+    # The recording's own come first.
+    assert list(recording_labels(read(path)).numbers["valid"]) == [2, 8, 14]
+    with h5py.File(path, "a") as file:
+        del file["recording"]
+    assert list(recording_labels(read(path)).numbers["valid"]) == list(np.flatnonzero(VALID))
+
+
 def test_nothing_is_known(tmp_path, caplog):
     caplog.set_level(logging.INFO, "lfads_tf2")
     path = write_session(tmp_path, STARTS, VALID)
