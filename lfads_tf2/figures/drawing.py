@@ -70,7 +70,8 @@ class Scale(NamedTuple):
             axes.set_xlabel(self.time_label)
         for axes in grid.flat:
             if self.event and begin < 0 < end and axes.axison:
-                axes.axvline(0, color="black", linewidth=0.8, path_effects=rim)
+                # Over images, under curves.
+                axes.axvline(0, color="black", linewidth=0.8, path_effects=rim, zorder=0.5)
 
 
 class Conditions(NamedTuple):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from recordings.made import nwb_file
 
+from lfads_tf2.program import kinds
 from lfads_tf2.program.command_line import main
 
 TINY = "--gen_dim=6 --factors_dim=3 --ic_dim=4 --ic_enc_dim=5 --ci_enc_dim=4 --con_dim=4 --max_epochs=2 --device=cpu:0"
@@ -16,16 +17,23 @@ TINY = "--gen_dim=6 --factors_dim=3 --ic_dim=4 --ic_enc_dim=5 --ci_enc_dim=4 --c
     ["--align go --window -200 600 --condition target", "--chop 1000 --overlap 600"],
     ids=["aligned", "chopped"],
 )
-def test_from_nwb_to_nwb(tmp_path, windows, capsys):
+def test_from_nwb_to_nwb(tmp_path, windows, capsys, monkeypatch):
     pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed")
     source, data = nwb_file(tmp_path / "monday.nwb"), tmp_path / "data"
+    # What the figures are handed counts here; drawing them takes seconds.
+    handed = []
+    monkeypatch.setattr(kinds, "write_report", lambda *given: handed.append(given) or [])
     for command in (
         f"import {source} -o {data} --bin-ms 20 {windows}",
         f"train {data} --preset=auto {TINY} --noreport",
-        f"infer {data} --num_samples_posterior=2 --device=cpu:0 --noreport",
+        f"infer {data} --num_samples_posterior=2 --device=cpu:0 --report",
         f"export {data} --to nwb",
     ):
         assert main(command.split()) == 0, capsys.readouterr().err
+    ((*_, labels),) = handed
+    assert labels["monday.h5"].event == ("go" if "align" in windows else "window start")
+    assert labels["monday.h5"].start_ms == (-190.0 if "align" in windows else 10.0)
+    assert list(labels["monday.h5"].unit_ids) == list(range(5)) and len(labels["monday.h5"].numbers) == 2
     (written,) = (data / "lfads_output" / "export").glob("*.nwb")
     with pynwb.NWBHDF5IO(str(written), "r") as reader:
         series = {item.name: item for item in reader.read().objects.values() if hasattr(item, "timestamps")}
