@@ -10,6 +10,7 @@ from lfads_tf2.recordings.cutting import Cut, cut
 from lfads_tf2.recordings.python_objects import recording_of
 from lfads_tf2.recordings.reading import read
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.trial_tables import with_trials
 from lfads_tf2.recordings.trials import CutOptions
 
 __all__ = ["Cut", "CutOptions", "Recording", "RecordingError"]
@@ -19,11 +20,12 @@ class Recording(RecordingData):
     """One recording session, from a file or from what other packages hold. See RecordingData for its parts."""
 
     @classmethod
-    def read(cls, path: str | Path, **options: Any) -> Recording:
+    def read(cls, path: str | Path, trials: Any = None, **options: Any) -> Recording:
         """A recording of any kind of file: NWB, phy folder, .npz, .npy, .mat, HDF5.
 
         Args:
             path: of the file, or of the folder of a spike sorter.
+            trials: a table of trials, as ``of`` takes it.
             options: ``key`` (name of the array), ``axes`` (such as "time,units"), ``bin_ms`` of stored counts,
                 ``time_unit`` of spike times in arrays ("s" or "ms"), ``groups`` of a sorter, ``behavior`` (names of
                 time series to read), ``allow_outside_files`` (links of an NWB file may leave its folder).
@@ -31,10 +33,10 @@ class Recording(RecordingData):
         Raises:
             RecordingError: it cannot be read.
         """
-        return cls._from(read(Path(path).expanduser(), **options))
+        return cls._from(with_trials(read(Path(path).expanduser(), **options), trials))
 
     @classmethod
-    def of(cls, value: Any, bin_ms: float | None = None, axes: str = "") -> Recording:
+    def of(cls, value: Any, bin_ms: float | None = None, axes: str = "", trials: Any = None) -> Recording:
         """A recording of what other packages hold, none of which is imported.
 
         Args:
@@ -45,11 +47,14 @@ class Recording(RecordingData):
                 recording begins, where they are floats (seconds) or timedeltas of the bins' middles; whole numbers and
                 dates say neither.
             axes: of counts, such as "time,units" or "trials,time,units".
+            trials: when trials were, for activity of a whole session: a DataFrame or a dict of equally long vectors,
+                or one vector of times, which is then called ``start_time``. ``start_time``, ``stop_time`` and columns
+                to align to are in seconds on the clock of the spikes; others may be conditions.
 
         Raises:
-            RecordingError: it is none of these.
+            RecordingError: it is none of these, or the table of trials does not fit.
         """
-        return cls._from(recording_of(value, bin_ms, axes))
+        return cls._from(with_trials(recording_of(value, bin_ms, axes), trials))
 
     @classmethod
     def _from(cls, data: RecordingData) -> Recording:

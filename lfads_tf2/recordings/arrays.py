@@ -18,6 +18,7 @@ from lfads_tf2.recordings.spike_trials import (
     spikes_of_trials,
     trial_columns,
 )
+from lfads_tf2.recordings.trial_tables import vectors_in
 from lfads_tf2.recordings.variables import load_file
 
 # Names under which counts, flat spike times and their units usually stand.
@@ -63,16 +64,30 @@ def _activity(
     times = next((name for name in TIMES if name in content), "")
     units = next((name for name in UNITS if name in content), "")
     if (not key or key == times) and times and units:
-        return spikes_by_unit(np.asarray(content[times]) * unit_s, content[units], path)
+        recording = spikes_by_unit(np.asarray(content[times]) * unit_s, content[units], path)
+        recording.vectors = vectors_in(content, [content[times], content[units]])
+        recording.trial_unit_s = unit_s
+        return recording
     key = key or times or next((name for name in COUNTS if name in content), "")
     if not key and len(content) != 1:
         raise RecordingError(
             f"{path} holds {', '.join(content)}; say which are the spikes, such as --key {next(iter(content))}"
         )
     key = key or next(iter(content))
-    content, name = _around(content, key, path)
-    value = _structs(content[name])
-    beside = {other: values for other, values in content.items() if other != name}
+    around, name = _around(content, key, path)
+    recording = _of_array(around, name, key, path, axes, bin_ms, unit_s)
+    if not recording.tables:
+        recording.vectors = vectors_in(content, [around[name]]) | vectors_in(around, [around[name]])
+        recording.trial_unit_s = unit_s
+    return recording
+
+
+def _of_array(
+    around: dict[str, Any], name: str, key: str, path: str, axes: str, bin_ms: float | None, unit_s: float
+) -> RecordingData:
+    """The activity in one variable, and what the others around it say of its trials."""
+    value = _structs(around[name])
+    beside = {other: values for other, values in around.items() if other != name}
     if is_trials_of_times(value):
         number = len(value) if axes != "units,trials" else value.shape[1]
         return spikes_of_trials(value, axes, columns_of(beside, number), path, unit_s)

@@ -18,6 +18,7 @@ EXAMPLES = """
   lfads import session.nwb -o data --align move_onset_time --window -250 450 --bin-ms 10 --condition target
   lfads import session.nwb -o data --chop 1000 --overlap 200 --units "quality == 'good'"
   lfads import sorted_folder -o data --groups good --chop 1000 --overlap 200
+  lfads import session.mat -o data --key spk --align trial_start --window 0 900 --bin-ms 10 --condition target
   lfads import counts.mat -o data --key spikes --axes trials,time,units --stored-bin-ms 1 --bin-ms 10
 """
 
@@ -43,7 +44,10 @@ def parser() -> Arguments:
     group = top.add_argument_group("trials")
     group.add_argument("--table", default=default.table, help="table of intervals (default %(default)s)")
     group.add_argument("--where", default="", help="which rows of it, such as \"result == 'R'\"")
-    group.add_argument("--align", default="", metavar="COLUMN", help="column of times (default start_time)")
+    group.add_argument(
+        "--align", default="", metavar="COLUMN",
+        help="column of times, or vector of them beside the spikes of a session (default start_time)",
+    )  # fmt: skip
     group.add_argument("--window", type=float, nargs=2, metavar=("FROM", "TO"), help="ms around that time")
     group.add_argument("--lengths", default="", choices=LENGTHS, help="whole trials that differ in length")
     group.add_argument("--condition", default="", metavar="COLUMN", help="column of conditions")
@@ -82,7 +86,7 @@ def parser() -> Arguments:
     group = top.add_argument_group("arrays of counts or spike times")
     group.add_argument("--key", default="", help="name of the array in the file, STRUCT.FIELD in a struct")
     group.add_argument("--axes", default="", help="its axes, such as time,units, trials,time,units or trials,units")
-    group.add_argument("--time-unit", default="s", choices=arrays.TIME_UNITS, help="of spike times (default s)")
+    group.add_argument("--time-unit", default="s", choices=arrays.TIME_UNITS, help="of spikes and events (default s)")
     group.add_argument("--stored-bin-ms", type=float, help="width of the stored bins, where the file does not say")
     return top
 

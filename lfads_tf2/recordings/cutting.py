@@ -11,6 +11,7 @@ from lfads_tf2.recordings import binning, windows
 from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID, halves, overlapping, sharing
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
+from lfads_tf2.recordings.trial_tables import with_vectors
 from lfads_tf2.recordings.trials import CutOptions, CutTrials, first_of
 from lfads_tf2.recordings.unit_selection import Dropped, select_units
 from lfads_tf2.recordings.windows import Windows
@@ -35,6 +36,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
         RecordingError: an option does not fit the recording, or nothing is left.
     """
     options.check()
+    recording = with_vectors(recording, options)
     bin_s, dropped = options.bin_ms / 1000.0, [Dropped("unit", unit, why) for unit, why in recording.left_out]
     wanted = chosen(options.units, recording.units, f"the units of {recording.name}")
     units, gone = select_units(recording, wanted, options.min_rate, options.min_presence, options.max_crosstalk)
@@ -85,8 +87,6 @@ def _windows_and_counts(recording: RecordingData, options: CutOptions, units: np
     if options.chop is not None:
         within = options.table if options.where or options.table != CutOptions.table else ""
         found = windows.chopped(recording, options.chop, options.overlap, bin_s, within, options.where)
-    elif not recording.tables:
-        raise RecordingError(f"{recording.name} has no trials; cut it into windows with --chop 1000 --overlap 200")
     else:
         found = windows.aligned(
             recording, options.table, options.where, options.align, options.window, bin_s, options.lengths

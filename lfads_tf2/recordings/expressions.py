@@ -43,11 +43,22 @@ def chosen(expression: str, table: Table, what: str) -> np.ndarray:
     return np.broadcast_to(found, len(table)).copy()
 
 
+def names_in(expression: str) -> list[str]:
+    """Columns that a condition names; none where it cannot be read, of which ``chosen`` says why."""
+    try:
+        nodes = ast.walk(ast.parse(expression.strip() or "0", mode="eval"))
+        return [ast.unparse(node) for node in nodes if isinstance(node, ast.Name | ast.Attribute)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
 def _value(node: ast.AST, table: Table, what: str) -> Any:
     if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
         return node.value
     if isinstance(node, ast.Name):
         return {"nan": np.nan}.get(node.id) if node.id == "nan" else table.column(node.id, what)
+    if isinstance(node, ast.Attribute):  # struct.field
+        return table.column(ast.unparse(node), what)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_value(node.operand, table, what)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):

@@ -37,6 +37,17 @@ class Table:
             raise RecordingError(f"{what} has no column {name!r}{did_you_mean(name, self.columns)}; it has {there}")
         return self.columns[name]
 
+    def times(self, name: str, what: str) -> np.ndarray:
+        """A column of times. Raises RecordingError when it is not there, or holds no numbers."""
+        values = np.asarray(self.column(name, what))
+        if values.dtype.kind not in "iuf":
+            first = next(iter(values), "nothing")
+            raise RecordingError(
+                f"{what}: {name} must hold times, one number a trial, got {values.dtype} ({first!s:.40} first); name "
+                "another column, or convert it"
+            )
+        return values.astype(np.float64)
+
 
 @dataclasses.dataclass
 class Series:
@@ -56,8 +67,9 @@ class RecordingData:
     ``start_s`` on. ``trials``: of each trial bins x units counts, when it was cut already. ``observed``: of each unit
     the intervals, n x 2 seconds, in which it was recorded; None: always. ``trial_span``: first and last spike of any
     trial (s, relative to it) where trials lie on a made-up clock (``spike_trials``); None: the clock is the session's.
-    ``trial_unit_s``: what the other columns of such trials count times in. ``left_out``: units that the reader left
-    out, and why.
+    ``vectors``: in the file beside the activity of a session, of which a table of trials can be made
+    (``trial_tables``). ``trial_unit_s``: what the other columns of trials on a made-up clock, and the vectors, count
+    times in. ``left_out``: units that the reader left out, and why.
     """
 
     units: Table
@@ -74,6 +86,7 @@ class RecordingData:
     source_format: str = "python"
     session_start_time: str = ""
     trial_span: tuple[float, float] | None = None
+    vectors: dict[str, Any] = dataclasses.field(default_factory=dict)
     trial_unit_s: float = 1.0
     left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 

@@ -105,7 +105,7 @@ def _intervals(recording: RecordingData, table_name: str, where: str, least_s: f
     table, what = table_of(recording, table_name), f"the table {table_name} of {recording.name}"
     kept = chosen(where, table, what)
     dropped = [Dropped("interval", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
-    ends = np.stack([np.asarray(table.column(name, what), np.float64) for name in ("start_time", "stop_time")], axis=1)
+    ends = np.stack([table.times(name, what) for name in ("start_time", "stop_time")], axis=1)
     ends = np.clip(ends, *recording.extent)
     short = kept & ~(ends[:, 1] - ends[:, 0] >= least_s * (1 - 1e-6))
     dropped += [Dropped("interval", str(table.ids[n]), "shorter than a window") for n in np.flatnonzero(short)]
@@ -137,11 +137,11 @@ def aligned(
     what = f"the table {table_name} of {recording.name}"
     kept = chosen(where, table, what)
     dropped = [Dropped("trial", str(table.ids[n]), f"not {where}") for n in np.flatnonzero(~kept)]
-    times = np.asarray(table.column(align or "start_time", what), np.float64)
+    times = table.times(align or "start_time", what)
     # These two are on the made-up clock of trials already.
     if recording.trial_span is not None and align not in ("", "start_time", "stop_time"):
         times = table.columns["start_time"] + times * recording.trial_unit_s
-    stops = np.asarray(table.columns.get("stop_time", np.full(len(table), np.nan)), np.float64)
+    stops = table.times("stop_time", what) if "stop_time" in table.columns else np.full(len(table), np.nan)
 
     def leave_out(which: np.ndarray, why: str) -> None:
         gone = np.flatnonzero(kept & which)

@@ -29,15 +29,20 @@ def test_the_blocks(tmp_path, monkeypatch, capsys):
     trials = [(cells, 0.5, n % 2) for n in range(20)]
     fields = [(name, object) for name in ("spikes", "go", "target")]
     scipy.savemat(tmp_path / "trials.mat", {"trials": np.array(trials, fields)})
+    units = np.empty(5, object)
+    units[:] = spikes()
+    starts = np.arange(1.0, 59.0, 2.0)
+    scipy.savemat(tmp_path / "session.mat", {"spk": units, "trial_start": starts, "target": np.arange(29) % 2})
     commands = re.findall(r"```sh\n(lfads .*?)\n```", PAGE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for n, command in enumerate(commands):
         words = shlex.split(command.replace("-o data", f"-o data{n}"))[1:]
         assert main(words) == 0, capsys.readouterr().err
         assert read_sessions(HyperParameters(data_dir=f"data{n}"))[0].train.data.sum() > 0
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
+    names = {"units": dict(enumerate(spikes())), "counts": counts.reshape(-1, 6)}
     for block in blocks:
-        exec(block, {"units": dict(enumerate(spikes())), "counts": counts.reshape(-1, 6)})
+        exec(block, names)
     assert "left out" in capsys.readouterr().out
     assert read_sessions(HyperParameters(data_dir="data"))[0].name == "monday.h5"
