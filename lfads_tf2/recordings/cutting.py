@@ -12,7 +12,7 @@ from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID, halves, overlapping, sharing
 from lfads_tf2.recordings.recording import RecordingData, RecordingError
 from lfads_tf2.recordings.trial_tables import with_vectors
-from lfads_tf2.recordings.trials import CutOptions, CutTrials, first_of
+from lfads_tf2.recordings.trials import CutOptions, CutTrials, first_of, left_out
 from lfads_tf2.recordings.unit_selection import Dropped, select_units
 from lfads_tf2.recordings.windows import Windows
 from lfads_tf2.recordings.writing import write
@@ -44,8 +44,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
     found, counts = _windows_and_counts(recording, options, units, bin_s)
     dropped += found.dropped
     counts = _not_observed(recording, options, found, counts, units, bin_s)
-    counts, units, found, more = _choose(options, recording, found, counts, units)
-    dropped += more
+    counts, units, found, dropped = _choose(options, recording, found, counts, units, dropped)
     units, counts, encoded = _held_out_last(recording, units, counts)
     conditions = None
     if options.condition:
@@ -106,8 +105,8 @@ def _ready_trials(recording: RecordingData, options: CutOptions, units: np.ndarr
     dropped = [Dropped("trial", str(table.ids[n]), f"not {options.where}") for n in np.flatnonzero(~wanted)]
     if not wanted.any():
         raise RecordingError(f"{recording.name}: no trial is {options.where}; loosen --where")
-    own = np.array([len(trial) // factor for trial in recording.trials])
-    bins, own = windows.whole_intervals(own * bin_s, wanted, bin_s, options.lengths, recording.name)
+    lasting = np.array([len(trial) * recording.bin_s for trial in recording.trials])
+    bins, own = windows.whole_intervals(lasting, wanted, bin_s, options.lengths, recording.name)
     kept = own >= (1 if options.lengths == "pad" else bins)
     short = np.flatnonzero(wanted & ~kept)
     dropped += [Dropped("trial", str(table.ids[n]), f"shorter than {bins} bins") for n in short]
@@ -142,9 +141,9 @@ def _not_observed(recording, options: CutOptions, found: Windows, counts, units,
     return counts if seen is None else np.where(seen, counts, np.float32(np.nan)).astype(np.float32)
 
 
-def _choose(options: CutOptions, recording: RecordingData, found: Windows, counts, units):
-    """Leaves out units, or windows, that were not observed throughout, where that is wanted."""
-    dropped: list[Dropped] = []
+def _choose(options: CutOptions, recording: RecordingData, found: Windows, counts, units, before: list[Dropped]):
+    """Leaves out units, or windows, that were not observed throughout, where that is wanted, and silent units."""
+    dropped = list(before)
     keep_units, keep_windows = np.ones(len(units), bool), np.ones(len(counts), bool)
     if counts.dtype.kind == "f":
         # A window without a single observed entry says nothing.
@@ -164,8 +163,9 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
     silent = ~np.nan_to_num(counts[keep_windows]).any(axis=(0, 1)) & keep_units
     dropped += [Dropped("unit", str(recording.units.ids[n]), "silent in every window") for n in units[silent]]
     keep_units &= ~silent
-    if not keep_units.any() or not keep_windows.any():
-        raise RecordingError(f"{recording.name}: nothing is left; use --unobserved nan, or look at the windows' times")
+    if not keep_windows.any() or not keep_units.any():
+        why = _nothing_left(options, recording, found, int(keep_windows.sum()), int(silent.sum()), len(units))
+        raise RecordingError("\n".join([f"{recording.name}: {why}", *left_out(dropped)]))
     counts = counts[keep_windows][:, :, keep_units]
     if counts.dtype.kind == "f" and not np.isnan(counts).any():
         counts = counts.astype(np.min_scalar_type(int(counts.max())))
@@ -176,6 +176,24 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
         lengths=None if found.lengths is None else found.lengths[keep_windows],
     )  # fmt: skip
     return counts, units[keep_units], found, dropped
+
+
+def _nothing_left(
+    options: CutOptions, recording: RecordingData, found: Windows, kept: int, silent: int, units: int
+) -> str:
+    """Why no window, or no unit, is left; ``kept``: windows that are; ``silent``: units that have no spike in them."""
+    if silent < units or not kept:
+        what = f"{units} units" if kept else f"{len(found.ids)} windows"
+        instead = "" if options.unobserved == "nan" else "use --unobserved nan, or "
+        return f"none of the {what} is left; {instead}look at when units were observed, and at the windows' times"
+    why = f"all {units} units are silent in every window"
+    if recording.spike_times is None:
+        return f"{why}: their counts are 0; look at where the counts are stored (--key, --axes), and at the windows"
+    total, last = sum(map(len, recording.spike_times)), max(one[-1] for one in recording.spike_times if len(one))
+    return (
+        f"{why}; 0 of {total} spikes lie in the windows, which begin from {found.start_s.min():.6g} to "
+        f"{found.start_s.max():.6g} s, and the last spike is at {last:.6g} s; are all times in seconds, of one clock?"
+    )
 
 
 def _held_out_last(recording: RecordingData, units: np.ndarray, counts: np.ndarray):

@@ -218,6 +218,11 @@ def whole_intervals(durations: np.ndarray, kept: np.ndarray, bin_s: float, lengt
     """Bins of the windows, and of each interval."""
     own = np.where(kept, np.floor(np.nan_to_num(durations) / bin_s + 1e-6), 0).astype(int)
     least, most = int(own[kept].min()), int(own[kept].max())
+    if most < 1:
+        raise RecordingError(
+            f"{what}: trials last {durations[kept].max() * 1000:.3g} ms at most, and a bin is {bin_s * 1000:g} ms; "
+            "choose smaller bins, and look at the units of time (intervals are in seconds, widths of bins in ms)"
+        )
     if least == most or lengths == "pad":
         return most, own
     if lengths == "cut":

@@ -157,3 +157,7 @@ def test_vectors_that_do_not_fit(tmp_path):
     ):
         with pytest.raises(RecordingError, match=said):
             recording.cut(window=WINDOW, **options)
+    in_ms = Recording.read(tmp_path / "structs.mat", key="s.spk", time_unit="ms")
+    in_ms.vectors["e.go"] = GO
+    with pytest.raises(RecordingError, match=r"no window is left .* are its times in seconds"):
+        in_ms.cut(align="e.go", window=WINDOW)
