@@ -23,6 +23,11 @@ from lfads_tf2.types import Trials
 COUNT_LIMIT = 2**32
 CHANNELS = "trials x time x channels"
 INPUTS = "trials x time x inputs"
+GAPS = (
+    "fill the gaps or leave these trials out "
+    "(--augmentations=selective_backprop takes NaN for entries that were not observed)"
+)
+CONTINUOUS = "use --output_dist=gaussian for continuous data"
 
 # The array in its storage type (None if it cannot be used), and what is wrong with it.
 Checked = tuple[np.ndarray | None, list[str]]
@@ -82,10 +87,13 @@ class CountCheck:
     """What is wrong with blocks of spike counts, wherever they come from.
 
     Args:
-        axes: of the blocks, trials first, as messages name them.
+        axes: of the blocks, as messages name them, that which ``start`` of a block counts first.
+        gaps: what to do about entries that are not known.
+        continuous: what to do with data that are no counts.
     """
 
-    def __init__(self, axes: str = CHANNELS) -> None:
+    def __init__(self, axes: str = CHANNELS, gaps: str = GAPS, continuous: str = CONTINUOUS) -> None:
+        self._gaps, self._continuous = gaps, continuous
         self._not_finite, self._negative, self._fractional, self._too_large = (_Found(axes) for _ in range(4))
 
     def add(self, block: np.ndarray, start: int) -> None:
@@ -108,17 +116,17 @@ class CountCheck:
 
     def problems(self) -> list[str]:
         """A sentence for each kind that was found, with the first entry and what to do."""
-        found = _not_finite(self._not_finite)
+        found = _not_finite(self._not_finite, self._gaps)
         if self._fractional.number:
             looks = "z-scored or continuous" if self._negative.number else "like rates or smoothed counts"
             found.append(
                 f"not a whole number: {self._fractional}; the values look {looks}; store spike counts a bin, "
-                "or use --output_dist=gaussian for continuous data"
+                f"or {self._continuous}"
             )
         elif self._negative.number:
             found.append(
                 f"negative count: {self._negative}; spike counts are at least 0: remove trials that are marked as "
-                "missing, or use --output_dist=gaussian for continuous data"
+                f"missing, or {self._continuous}"
             )
         if self._too_large.number:
             found.append(f"count above {COUNT_LIMIT - 1}: {self._too_large}; these cannot be spike counts a bin")
@@ -183,15 +191,11 @@ def checked_values(
     return None if problems else values, problems
 
 
-def _not_finite(found: _Found) -> list[str]:
+def _not_finite(found: _Found, gaps: str = GAPS) -> list[str]:
     if not found.number:
         return []
     of_inputs = "store 0 where there was no input"
-    of_data = (
-        "fill the gaps or leave these trials out "
-        "(--augmentations=selective_backprop takes NaN for entries that were not observed)"
-    )
-    return [f"NaN or infinity: {found}; every bin needs a value: {of_inputs if found.axes[2] == 'input' else of_data}"]
+    return [f"NaN or infinity: {found}; every bin needs a value: {of_inputs if found.axes[-1] == 'input' else gaps}"]
 
 
 def zeros_for_missing(trials: Trials) -> Trials:

@@ -98,16 +98,18 @@ def _of_array(
         )
     if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype == object:
         value = list(value.ravel())
+    # A .npy file has one array, without a name.
+    what = path if path.endswith(".npy") else f"{path}: {key}"
     if is_trials(value):
-        return cut_already(value, axes or "time,units", bin_ms, path, beside)
+        return cut_already(value, axes or "time,units", bin_ms, what, beside)
     if isinstance(value, list) or np.asarray(value).dtype.kind == "O":
-        raise RecordingError(f"{path}: {key} is a cell of neither spike times nor counts of trials; give another --key")
+        raise RecordingError(f"{what} is a cell of neither spike times nor counts of trials; give another --key")
     value = np.asarray(value)
     if value.ndim == 3:
-        return cut_already(value, axes, bin_ms, path, beside)
+        return cut_already(value, axes, bin_ms, what, beside)
     if value.ndim == 1 and value.dtype.kind in "fiu" and not axes:
-        raise RecordingError(f"{path}: {key} is one row of {len(value)} numbers; counts of several units are needed")
-    return continuous(value, axes, bin_ms, path)
+        raise RecordingError(f"{what} is one row of {len(value)} numbers; counts of several units are needed")
+    return continuous(value, axes, bin_ms, what)
 
 
 def _around(content: dict[str, Any], key: str, path: str) -> tuple[dict[str, Any], str]:

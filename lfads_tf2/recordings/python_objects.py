@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from lfads_tf2.recordings.recording import RecordingData, RecordingError, Table, counts_by_time, unit_table
+from lfads_tf2.recordings.recording import (
+    RecordingData,
+    RecordingError,
+    Table,
+    check_counts,
+    counts_by_time,
+    unit_table,
+)
 from lfads_tf2.recordings.spike_trials import columns_of, is_cell, is_trials_of_times, spikes_of_trials, trial_columns
 
 KNOWN = (
@@ -65,6 +72,7 @@ def recording_of(value: Any, bin_ms: float | None, axes: str) -> RecordingData:
 def counts_of_frame(frame: Any, bin_ms: float | None) -> RecordingData:
     """A pynapple TsdFrame of counts, whose times are the bins' centres."""
     counts = counts_by_time(frame.values, "time,units", ("time", "units"), "the TsdFrame")
+    check_counts([counts], ("time", "units"), "the TsdFrame")
     bin_s, start = _bins_at(np.asarray(frame.t, np.float64), bin_ms, "the TsdFrame")
     return RecordingData(unit_table(list(frame.columns)), counts=counts, bin_s=bin_s, start_s=start)
 
@@ -146,6 +154,7 @@ def continuous(
 ) -> RecordingData:
     """Counts of a whole session, with bins that have their centres at ``times`` (s), or begin at 0."""
     counts = counts_by_time(array, axes, ("time", "units"), name)
+    check_counts([counts], ("time", "units"), name)
     bin_s, start = (_seconds(bin_ms, name), 0.0) if times is None else _bins_at(times, bin_ms, name)
     return RecordingData(
         unit_table(counts.shape[1] if ids is None else ids),
@@ -173,6 +182,7 @@ def cut_already(
     widths = {trial.shape[1] for trial in trials}
     if len(widths) > 1:
         raise RecordingError(f"{name}: trials have {sorted(widths)} units; all need the same (are the axes {axes}?)")
+    check_counts((trial[None] for trial in trials), ("trials", "time", "units"), name)
     table = Table(trial_columns(value) | columns_of(beside or {}, len(trials)), np.arange(len(trials)))
     return RecordingData(
         unit_table(widths.pop()), trials=trials, bin_s=_seconds(bin_ms, name), tables={"trials": table},

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lfads_tf2.data.entries import CountCheck
 from lfads_tf2.errors import LFADSError, did_you_mean
 
 # Four months; what lies beyond are samples or milliseconds.
 LONGEST_S = 1e7
+# What to do about entries of a source that are no counts.
+GAPS = "fill the gaps, or leave these trials or units out of the source"
+CONTINUOUS = "write continuous data into files for lfads train yourself"
 
 
 class RecordingError(LFADSError, ValueError):
@@ -178,7 +182,7 @@ def counts_by_time(array: Any, axes: str, dimensions: tuple[str, ...], name: str
         axes: names of its axes, separated by commas.
 
     Raises:
-        RecordingError: other axes, values that are no counts, or no axes named where they cannot be told.
+        RecordingError: other axes, no numbers, or no axes named where they cannot be told.
     """
     array = np.asarray(array)
     given = tuple(part.strip() for part in axes.split(",") if part.strip())
@@ -194,8 +198,14 @@ def counts_by_time(array: Any, axes: str, dimensions: tuple[str, ...], name: str
     array = np.transpose(array, [given.index(dimension) for dimension in dimensions])
     if array.dtype.kind not in "buif" or array.size == 0:
         raise RecordingError(f"{name}: holds {array.dtype} of shape {array.shape}; spike counts are needed")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise RecordingError(f"{name}: holds NaN or infinity; every bin needs a count")
-    if (array < 0).any() or (array.dtype.kind == "f" and (np.floor(array) != array).any()):
-        raise RecordingError(f"{name}: holds values that are no spike counts (negative, or with a fraction)")
     return array
+
+
+def check_counts(blocks: Iterable[np.ndarray], dimensions: Sequence[str], name: str) -> None:
+    """Raises RecordingError where blocks of ``dimensions``, one after the other along the first, hold no counts."""
+    check, start = CountCheck(" x ".join(dimensions), GAPS, CONTINUOUS), 0
+    for block in blocks:
+        check.add(block, start)
+        start += len(block)
+    if check.found:
+        raise RecordingError("\n".join(f"{name}: {problem}" for problem in check.problems()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -59,3 +60,17 @@ def phy_folder(folder: Path) -> Path:
     rows = ["cluster_id\tgroup", "3\tgood", "8\tgood", "9\tnoise", "11\tmua"]
     (folder / "cluster_group.tsv").write_text("\n".join(rows) + "\n")
     return folder
+
+
+def write_struct_array(path, trials):
+    """A struct array with the field counts as ``save -v7.3`` writes it: a dataset of references for each field."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        refs = []
+        for n, trial in enumerate(trials):
+            item = file.create_dataset(f"#refs#/{n}", data=trial.T)
+            item.attrs["MATLAB_class"] = np.bytes_(b"double")
+            refs.append(item.ref)
+        group = file.create_group("spikes")
+        group.attrs["MATLAB_class"] = np.bytes_(b"struct")
+        group["counts"] = np.array([refs], h5py.ref_dtype)
+        group["counts"].attrs["MATLAB_class"] = np.bytes_(b"cell")

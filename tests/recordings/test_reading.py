@@ -12,7 +12,7 @@ import pytest
 from lfads_tf2 import Recording
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.recordings import RecordingError, command
-from recordings.made import SECONDS, UNITS, nwb_file, phy_folder, spikes
+from recordings.made import SECONDS, UNITS, nwb_file, phy_folder, spikes, write_struct_array
 
 COUNTS = np.random.default_rng(5).poisson(0.4, (4000, 6)).astype(np.uint8)  # time x units, 1-ms bins
 TRIALS = COUNTS.reshape(20, 200, 6)
@@ -207,14 +207,6 @@ def test_objects_that_are_none(name):
         Recording.of(value, bin_ms=1.0)
 
 
-@pytest.mark.parametrize("bad", [np.nan, -1.0, 0.5])
-def test_counts_that_are_none(bad):
-    counts = COUNTS.astype(float)
-    counts[7, 2] = bad
-    with pytest.raises(RecordingError, match=r"NaN or infinity|no spike counts"):
-        Recording.of(counts, bin_ms=1.0, axes="time,units")
-
-
 def damaged(folder):
     """Files and folders that must be refused, by what is wrong."""
     nwb = nwb_file(folder / "whole.nwb").read_bytes()
@@ -285,20 +277,6 @@ def test_another_recording_of_the_same_name_is_not_replaced(tmp_path, capsys):
         command.main([str(one), *words])
     written.write_bytes(b"damaged")
     assert command.main([str(one), *words]) == 0
-
-
-def write_struct_array(path, trials):
-    """A struct array with the field counts as ``save -v7.3`` writes it: a dataset of references for each field."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        refs = []
-        for n, trial in enumerate(trials):
-            item = file.create_dataset(f"#refs#/{n}", data=trial.T)
-            item.attrs["MATLAB_class"] = np.bytes_(b"double")
-            refs.append(item.ref)
-        group = file.create_group("spikes")
-        group.attrs["MATLAB_class"] = np.bytes_(b"struct")
-        group["counts"] = np.array([refs], h5py.ref_dtype)
-        group["counts"].attrs["MATLAB_class"] = np.bytes_(b"cell")
 
 
 @pytest.mark.parametrize("unequal", [False, True])
