@@ -18,7 +18,7 @@ from lfads_tf2.recordings.spike_trials import (
     spikes_of_trials,
     trial_columns,
 )
-from lfads_tf2.recordings.trial_tables import vectors_in
+from lfads_tf2.recordings.trial_tables import turned_axes, vectors_in
 from lfads_tf2.recordings.variables import load_file
 
 # Names under which counts, flat spike times and their units usually stand.
@@ -90,7 +90,10 @@ def _of_array(
     beside = {other: values for other, values in around.items() if other != name}
     if is_trials_of_times(value):
         number = len(value) if axes != "units,trials" else value.shape[1]
-        return spikes_of_trials(value, axes, columns_of(beside, number), path, unit_s)
+        recording = spikes_of_trials(value, axes, columns_of(beside, number), path, unit_s)
+        if isinstance(value, np.ndarray) and value.ndim == 2:
+            recording.notes = turned_axes(beside, number, len(recording.units))
+        return recording
     if is_cell(value) or isinstance(value, dict):
         rows = value if isinstance(value, dict) else dict(enumerate(value))
         return spikes_by_unit(

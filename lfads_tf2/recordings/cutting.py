@@ -61,7 +61,7 @@ def cut(recording: RecordingData, options: CutOptions) -> Cut:
         for n in np.flatnonzero(half == NEITHER)
     ]
     behavior, names, measured = _behavior(recording, options, found, bin_s)
-    notes = [*found.notes, *doubts(recording, counts, found), *_shared_bins(found, half, bin_s)]
+    notes = [*recording.notes, *found.notes, *doubts(recording, counts, found), *_shared_bins(found, half, bin_s)]
     return Cut(
         recording, options, found, counts, units, encoded, half, conditions, behavior, names, measured, dropped, notes
     )

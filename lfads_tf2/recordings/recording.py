@@ -73,7 +73,7 @@ class RecordingData:
     trial (s, relative to it) where trials lie on a made-up clock (``spike_trials``); None: the clock is the session's.
     ``vectors``: in the file beside the activity of a session, of which a table of trials can be made
     (``trial_tables``). ``trial_unit_s``: what the other columns of trials on a made-up clock, and the vectors, count
-    times in. ``left_out``: units that the reader left out, and why.
+    times in. ``left_out``: units that the reader left out, and why. ``notes``: what looks like a mistake in the source.
     """
 
     units: Table
@@ -93,6 +93,7 @@ class RecordingData:
     vectors: dict[str, Any] = dataclasses.field(default_factory=dict)
     trial_unit_s: float = 1.0
     left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         ids, times = np.unique(self.units.ids, return_counts=True)

@@ -75,7 +75,7 @@ def with_vectors(recording: RecordingData, options: CutOptions) -> RecordingData
         return recording
     vectors, align = recording.vectors, options.align or "start_time"
     if align not in vectors:
-        numbers = [name for name, values in vectors.items() if getattr(values, "dtype", np.dtype(object)).kind in "iuf"]
+        numbers = _of_numbers(vectors)
         there = f"; its vectors are {first_of(numbers)}" if numbers else ""
         wanted = f"vector {align!r}{did_you_mean(align, numbers)}" if options.align else "trials"
         raise RecordingError(
@@ -110,6 +110,20 @@ def vectors_in(content: Mapping[str, Any], without: list[Any], prefix: str = "")
         elif isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
             found[prefix + name] = value
     return found
+
+
+def turned_axes(beside: Mapping[str, Any], trials: int, units: int) -> list[str]:
+    """A note where vectors beside a cell trials x units are as long as it has units, and none as it has trials."""
+    vectors = vectors_in(beside, [])
+    sizes = {name: len(vectors[name]) for name in _of_numbers(vectors)}
+    fitting = [name for name, size in sizes.items() if size == units]
+    if not fitting or trials in sizes.values():
+        return []
+    return [f"{fitting[0]} has {units} values, as many as your units: are --axes the other way round?"]
+
+
+def _of_numbers(vectors: Mapping[str, Any]) -> list[str]:
+    return [name for name, values in vectors.items() if isinstance(values, np.ndarray) and values.dtype.kind in "iuf"]
 
 
 def _vector(what: str, values: Any) -> np.ndarray:

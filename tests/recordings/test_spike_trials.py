@@ -183,6 +183,21 @@ def test_columns_of_trials_of_counts(tmp_path):
         recording.cut(bin_ms=10.0, table="epochs")
 
 
+def test_axes_of_cells_that_are_turned(tmp_path):
+    scipy = pytest.importorskip("scipy.io", reason="scipy is not installed")
+    note = "duration has 20 values, as many as your units: are --axes the other way round?"
+    options = {"window": (0.0, 400.0), "bin_ms": 20.0, "max_crosstalk": 1.0}
+    scipy.savemat(tmp_path / "a.mat", {"spikes": cells(), "duration": np.ones(TRIALS)})
+    scipy.savemat(tmp_path / "b.mat", {"spikes": cells(), "duration": np.ones(TRIALS), "depth": np.arange(4.0)})
+    scipy.savemat(tmp_path / "c.mat", {"spikes": cells()})
+    for name, axes, noted in (
+        ("a", "units,trials", True), ("a", "trials,units", False), ("b", "trials,units", False),
+        ("b", "units,trials", False), ("c", "units,trials", False),
+    ):  # fmt: skip
+        report = Recording.read(tmp_path / f"{name}.mat", axes=axes).cut(**options).report()
+        assert (note in report) == noted, (name, axes)
+
+
 def test_other_cells(tmp_path):
     scipy = pytest.importorskip("scipy.io", reason="scipy is not installed")
     units = cell([np.array([1.0]), np.array([2.0, 3.0])])
