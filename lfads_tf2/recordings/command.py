@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from lfads_tf2.recordings import arrays
@@ -12,6 +13,7 @@ from lfads_tf2.recordings.halves import KINDS
 from lfads_tf2.recordings.reading import kind_of, read
 from lfads_tf2.recordings.recording import RecordingError
 from lfads_tf2.recordings.trials import BEHAVIOR, LENGTHS, UNOBSERVED, CutOptions
+from lfads_tf2.recordings.windows import MOST_STAY
 from lfads_tf2.settings.arguments import Arguments, a_path
 
 EXAMPLES = """
@@ -49,7 +51,11 @@ def parser() -> Arguments:
         help="column of times, or vector of them beside the spikes of a session (default start_time)",
     )  # fmt: skip
     group.add_argument("--window", type=float, nargs=2, metavar=("FROM", "TO"), help="ms around that time")
-    group.add_argument("--lengths", default="", choices=LENGTHS, help="whole trials that differ in length")
+    group.add_argument(
+        "--lengths", default="", choices=LENGTHS,
+        help="of whole trials that differ: pad shorter ones with NaN, cut all to the shortest, or leave: of the "
+        f"longest length that {100 * MOST_STAY:g} %% of them reach, shorter ones are left out and the others cut to it",
+    )  # fmt: skip
     group.add_argument("--condition", default="", metavar="COLUMN", help="column of conditions")
     group.add_argument("--chop", type=float, metavar="MS", help="windows over the whole recording instead of trials")
     group.add_argument("--overlap", type=float, default=0.0, metavar="MS", help="of neighbouring windows of --chop")
@@ -83,12 +89,15 @@ def parser() -> Arguments:
         "--valid-share", type=float, default=default.valid_share, help="for validation (default %(default)s)"
     )
     group.add_argument("--seed", type=int, default=0, help="of draws")
-    group = top.add_argument_group("arrays of counts or spike times")
+    _add_arrays(top.add_argument_group("arrays of counts or spike times"))
+    return top
+
+
+def _add_arrays(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--key", default="", help="name of the array in the file, STRUCT.FIELD in a struct")
     group.add_argument("--axes", default="", help="its axes, such as time,units, trials,time,units or trials,units")
     group.add_argument("--time-unit", default="s", choices=arrays.TIME_UNITS, help="of spikes and events (default s)")
     group.add_argument("--stored-bin-ms", type=float, help="width of the stored bins, where the file does not say")
-    return top
 
 
 def main(argv: list[str]) -> int:
@@ -107,7 +116,7 @@ def main(argv: list[str]) -> int:
     found = cut(recording, options)
     path = found.write(output, name)
     print(found.report())
-    print(f"wrote {path}; go on with: lfads train {output}")
+    print(f"wrote {path}; go on with: lfads train {shlex.quote(str(output))}")
     return 0
 
 

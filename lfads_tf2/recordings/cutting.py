@@ -19,6 +19,8 @@ from lfads_tf2.recordings.writing import write
 
 # Of all spikes; below, times are hardly in seconds on the clock of the table.
 FEWEST_INSIDE = 0.01
+# Spikes/s, on average over units and time; neurons do not fire as much.
+HIGHEST_RATE = 500.0
 
 
 class Cut(CutTrials):
@@ -275,4 +277,10 @@ def doubts(recording: RecordingData, counts: np.ndarray, found: Windows) -> list
     rate = float(np.nanmean(counts))
     if rate < 0.01:
         notes.append(f"{rate:.2g} spikes a bin and unit on average: wider bins (--bin-ms) would be easier to fit")
+    per_s = 1000.0 * rate * found.bins / (found.window_ms[1] - found.window_ms[0])
+    if per_s > HIGHEST_RATE:
+        notes.append(
+            f"{per_s:.3g} spikes/s a unit on average, more than neurons fire: are these counts, neither rates nor "
+            "scaled, and are the stored bins as wide as is said, in ms (--stored-bin-ms)?"
+        )
     return notes

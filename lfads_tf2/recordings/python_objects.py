@@ -135,11 +135,11 @@ def _of_struct(trial: Any) -> Any:
 def spikes_by_unit(times: Any, units: Any, name: str) -> RecordingData:
     """Spike times (s) of each unit: a dict or list of them, or one row of times beside one of the units' ids."""
     if isinstance(times, Mapping):
-        return RecordingData(unit_table(list(times)), [np.ravel(value) for value in times.values()], source_path=name)
+        return RecordingData(unit_table(list(times)), list(times.values()), source_path=name)
     if units is None:
         if not isinstance(times, list | tuple) and np.asarray(times).dtype != object:
             raise RecordingError(f"{name}: spike times need the unit of each, as spike_clusters or units")
-        return RecordingData(unit_table(len(times)), [np.ravel(value) for value in times], source_path=name)
+        return RecordingData(unit_table(len(times)), list(times), source_path=name)
     times, units = np.ravel(np.asarray(times)), np.ravel(np.asarray(units))
     if len(times) != len(units):
         raise RecordingError(f"{name}: {len(times)} spike times and {len(units)} units; each spike needs its unit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,15 @@ class RecordingData:
                 raise RecordingError(f"{self.name}: no unit has a spike; look at where its spike times are stored")
 
     def _checked(self, unit: Any, times: Any) -> np.ndarray:
-        times = np.asarray(times, np.float64).reshape(-1)
+        try:
+            if np.asarray(times).dtype.kind in "USmM":
+                raise TypeError
+            times = np.asarray(times, np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            raise RecordingError(
+                f"{self.name}: unit {unit} must have spike times, numbers of seconds on the session's clock, got "
+                f"{type(times).__name__} {reprlib.repr(times)}; convert them, or leave it out"
+            ) from None
         problem = (
             "NaN or infinite spike times" if not np.isfinite(times).all()
             else "negative spike times" if (times < 0).any()

@@ -17,6 +17,8 @@ WINDOWS_A_SPIKE = 100
 GUESSED_END_S = 0.05
 # Of a bin. Times that differ by less are one.
 SLACK = 1e-3
+# Of whole intervals that differ in length; shorter ones are left out where that is wanted.
+MOST_STAY = 0.9
 
 
 @dataclasses.dataclass
@@ -233,9 +235,8 @@ def whole_intervals(durations: np.ndarray, kept: np.ndarray, bin_s: float, lengt
         return least, own
     if lengths == "leave":
         values, times = np.unique(own[kept], return_counts=True)
-        # Most intervals stay: the longest length that nine in ten of them reach.
         reach = np.cumsum(times[::-1])[::-1] / times.sum()
-        return max(1, int(values[reach >= 0.9].max())), own
+        return max(1, int(values[reach >= MOST_STAY].max())), own
     raise RecordingError(
         f"{what}: intervals last from {least * bin_s * 1000:g} to {most * bin_s * 1000:g} ms; give --window FROM TO, "
         "or --lengths pad (NaN, for selective_backprop), cut (to the shortest) or leave (shorter ones out)"

@@ -11,6 +11,7 @@ from lfads_tf2.data import read_sessions
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.recordings import RecordingError
 from lfads_tf2.recordings.binning import window_counts
+from lfads_tf2.recordings.command import parser
 from lfads_tf2.recordings.expressions import chosen
 from lfads_tf2.recordings.halves import NEITHER, TRAIN, VALID
 from lfads_tf2.recordings.recording import Table, unit_table
@@ -286,6 +287,23 @@ def test_conditions_that_are_none(bad):
     table = Table({"x": np.arange(3), "name": np.array(list("abc"))}, np.arange(3))
     with pytest.raises(RecordingError):
         chosen(bad, table, "the table")
+
+
+@pytest.mark.parametrize("scale, stored_ms, noted", [(1, 10.0, False), (1000, 10.0, True), (1, 0.1, True)])
+def test_rates_that_no_neuron_has_are_noted(scale, stored_ms, noted):
+    counts = scale * np.random.default_rng(0).poisson(0.2, (20, 100, 4))
+    recording = Recording.of(counts, bin_ms=stored_ms, axes="trials,time,units")
+    report = recording.cut(bin_ms=2 * stored_ms).report()
+    assert ("spikes/s a unit on average, more than neurons fire: are these counts" in report) == noted
+
+
+def test_leave_keeps_what_nine_in_ten_reach():
+    lasting = np.array([0.3] + [0.5] * 4 + [0.8] * 15)
+    table = Table({"start_time": 2.0 * np.arange(20), "stop_time": 2.0 * np.arange(20) + lasting}, np.arange(20))
+    cut = Recording(unit_table(5), spikes(), tables={"trials": table}).cut(lengths="leave", bin_ms=20.0)
+    assert cut.counts.shape[:2] == (19, 25) and "1 trial (shorter than 25 bins): 0" in cut.report()
+    said = " ".join(parser().format_help().split())
+    assert "leave: of the longest length that 90 % of them reach, shorter ones are left out and the others cut" in said
 
 
 def test_a_sorted_folder(tmp_path):

@@ -194,6 +194,11 @@ BAD_VALUES = {
     "unsorted": ({0: [3.0, 1.0]}, "spike times that do not rise; sort them"),
     "negative": ({0: [-3.0, 1.0]}, "negative spike times"),
     "not finite": ({0: [np.nan, 1.0]}, "NaN or infinite spike times"),
+    "text": ({"a": "x"}, "the dict: unit a must have spike times, numbers of seconds .*, got str 'x'; convert them"),
+    "text of a number": ({"a": [0.1, 2.0], "b": "12"}, "unit b must have spike times, .*, got str '12'"),
+    "nothing known": ({"a": [None, {}]}, r"unit a must have spike times, .*, got list \[None, {}\]"),
+    "rows of unequal length": ({"a": [[0.1], [0.2, 0.3]]}, "unit a must have spike times, .*, got list"),
+    "dates": ({"a": np.array(["2020-01-01"], "M8[s]")}, "unit a must have spike times, .*, got ndarray"),
     "no spike": ({0: [], 1: []}, "no unit has a spike"),
     "no unit": ({}, "has no units"),
     "trials of different units": ([np.ones((5, 3)), np.ones((5, 4))], "trials have"),
@@ -244,6 +249,14 @@ def test_the_command(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "24 trials x 40 bins of 20 ms x 5 units" in out and "go on with: lfads train" in out
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["monday.h5"]
+
+
+def test_the_command_that_is_to_follow_is_quoted(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", counts=TRIALS)
+    data = tmp_path / "o ut"
+    words = ["--axes", "trials,time,units", "--stored-bin-ms", "1", "-o", str(data)]
+    assert command.main([str(tmp_path / "a.npz"), *words]) == 0
+    assert f"go on with: lfads train '{data}'" in capsys.readouterr().out
 
 
 def test_another_recording_of_the_same_name_is_not_replaced(tmp_path, capsys):
