@@ -14,7 +14,12 @@ from typing import Any
 
 from lfads_tf2.errors import one_of
 
-KINDS = ("train", "posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params")
+# The subcommand of each kind: ``lfads infer`` is ``run_lfads.py --kind=posterior_sample_and_average``.
+SUBCOMMANDS = {
+    "train": "train", "posterior_sample_and_average": "infer", "posterior_push_mean": "push-mean",
+    "prior_sample": "sample", "write_model_params": "export-params",
+}  # fmt: skip
+KINDS = tuple(SUBCOMMANDS)
 
 # Large enough for "no limit", and the value that existing run-manager scripts pass for it.
 NO_LIMIT = 4294967295

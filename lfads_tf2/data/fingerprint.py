@@ -41,6 +41,11 @@ def differences(known: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]
     return found
 
 
+def other_values(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two sessions' fingerprints are of other arrays, whatever their bins are said to be."""
+    return any(before.get(what) != now[what] for what in ("train", "valid", "hash"))
+
+
 def _words(value: Any) -> str:
     return by(tuple(value)) if isinstance(value, list) else "none" if value is None else str(value)
 
@@ -54,12 +59,12 @@ def _of(session: Session) -> dict[str, Any]:
         for name in ("data", "recon", "ext_input"):
             array = None if trials is None else getattr(trials, name)
             digest.update(f"{half} {name} {None if array is None else (array.dtype.str, array.shape)}".encode())
-            for part in () if array is None else _sums(array):
+            for part in () if array is None else sums(array):
                 digest.update(part)
     return facts | {"bin_width_ms": session.bin_width_ms, "hash": digest.hexdigest()}
 
 
-def _sums(array: np.ndarray) -> Iterator[bytes]:
+def sums(array: np.ndarray) -> Iterator[bytes]:
     """Sums of words of an array, and what is left over at its ends as it is."""
     for part in storage.blocks(array):
         content = np.ascontiguousarray(array[part]).reshape(-1).view(np.uint8)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lfads_tf2.errors import LFADSError, SettingsError, did_you_mean
+from lfads_tf2.hyperparameters import SUBCOMMANDS
 from lfads_tf2.program.screen import dispensable_messages, read_no_more, show_messages
 
 
@@ -26,23 +27,24 @@ class Command(NamedTuple):
 
     summary: str
     handler: str
-    kind: str = ""  # of the five kinds, for those that take the hyperparameters' flags
 
     def load(self, name: str) -> Callable[[list[str]], int]:
         """The function that runs it."""
         module, _, function = self.handler.partition(":")
         run = getattr(importlib.import_module(f"lfads_tf2.{module}"), function)
-        return (lambda argv: run(argv, self.kind, name)) if self.kind else run
+        kind = {command: kind for kind, command in SUBCOMMANDS.items()}.get(name)
+        return run if kind is None else lambda argv: run(argv, kind, name)
 
 
+# Takes the hyperparameters' flags and does one of the five kinds.
 _KINDS = "program.kinds_command:run"
 COMMANDS = {
     "import": Command("cut a lab's own file into trials for LFADS", "recordings.command:main"),
-    "train": Command("train a model on the sessions of a data folder", _KINDS, "train"),
-    "infer": Command("average posterior samples: the rates of every trial", _KINDS, "posterior_sample_and_average"),
-    "push-mean": Command("push posterior means through the model: faster, less exact", _KINDS, "posterior_push_mean"),
-    "sample": Command("draw trials from the prior", _KINDS, "prior_sample"),
-    "export-params": Command("write every weight under the original program's name", _KINDS, "write_model_params"),
+    "train": Command("train a model on the sessions of a data folder", _KINDS),
+    "infer": Command("average posterior samples: the rates of every trial", _KINDS),
+    "push-mean": Command("push posterior means through the model: faster, less exact", _KINDS),
+    "sample": Command("draw trials from the prior", _KINDS),
+    "export-params": Command("write every weight under the original program's name", _KINDS),
     "export": Command("write rates and factors into NWB, NLB, npz or csv files", "program.export_command:main"),
     "auto": Command("AutoLFADS: search hyperparameters while a population trains", "autolfads.__main__:main"),
     "runs": Command("run or list the prepared runs of a run collection", "run_manager.__main__:main"),

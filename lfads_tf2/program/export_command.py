@@ -18,7 +18,7 @@ from pathlib import Path
 from lfads_tf2.program import kinds_command
 from lfads_tf2.session_results import ResultsError, load_results
 from lfads_tf2.session_results.benchmark_files import to_benchmark
-from lfads_tf2.session_results.files_of_run import INSIDE, has_results
+from lfads_tf2.session_results.files_of_run import has_results
 from lfads_tf2.session_results.nwb_copy import to_nwb
 from lfads_tf2.session_results.results import SessionResults
 from lfads_tf2.session_results.tables import to_csv, to_npz
@@ -102,7 +102,7 @@ def _infer_where_needed(run: Path, data_dir: Path | None, kind: str | None) -> N
     """Infers the rates of a trained model that has none."""
     if has_results(run):
         return
-    trained = [place for place in (run, *(run / name for name in INSIDE)) if (place / "checkpoint").is_file()]
+    trained = run_folder.models_in(run)
     if len(trained) != 1:
         return
     record = run_folder.read(trained[0])

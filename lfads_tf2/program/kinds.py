@@ -33,7 +33,7 @@ from lfads_tf2.program.behavior_decoding import decoded_behavior
 from lfads_tf2.program.model_building import model_spec, new_model, trained_model
 from lfads_tf2.program.recording_labels import recording_labels
 from lfads_tf2.program.run_lock import run_lock
-from lfads_tf2.session_results import load_session
+from lfads_tf2.session_results import inferred_from, load_session
 from lfads_tf2.settings import auto
 from lfads_tf2.settings.checkpoint_files import LOWEST_VALIDATION, newest, step_of
 from lfads_tf2.settings.run_folder import RunRecord
@@ -98,6 +98,7 @@ def prior_sample(hp: HyperParameters, sessions: list[Session], record: RunRecord
     device = devices.configure(hp)
     with tf.device(device.name):
         model, loaded, order = trained_model(hp, sessions, record, device.native)
+        resuming.check_other_data(record, fingerprints(sessions[:1]))
         session, trials, ext_input, source = sessions[0], sessions[0].train, None, None
         if model.injects_ext_input:
             rows = np.arange(hp.batch_size) % len(trials.data)
@@ -144,7 +145,7 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
     with tf.device(device.name), _working_in(hp) as folder:
         resuming.remove_litter(folder)
         model, loaded, order = trained_model(hp, sessions, record, device.native)
-        resuming.say_other_data(record, fingerprints(sessions))
+        resuming.check_other_data(record, fingerprints(sessions))
         run, verdicts = Inference(model, max(hp.seed, 0), loaded.step), {}
         logs = _logs(folder, hp)
         # --preset=auto gives a model one input for whatever may come, and says so.
@@ -153,6 +154,7 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
             trials = sum(len(session.train.data) for session in sessions)
             fit = fit._replace(planned=auto.steps_for(trials))
         for session in sessions:
+            of_data = {inferred_from.ATTRIBUTE: inferred_from.stamp(Path(session.path), hp.ext_input_dim > 0)}
             for half in ("train", "valid"):
                 trials = getattr(session, half)
                 if trials is None:
@@ -162,7 +164,7 @@ def _posterior(hp, sessions, record, samples: int | None) -> None:
                     for name, value in trials._asdict().items() if value is not None
                 })  # fmt: skip
                 path = results.runs_path(folder, hp.output_filename_stem, hp.kind, session.name, half)
-                attributes = _attributes(hp, session, loaded.step, samples)
+                attributes = _attributes(hp, session, loaded.step, samples) | of_data
                 with results.writing_runs(path, len(trials.data)) as file:
                     scored, index = is_scored(trials, half, hp), order[session.name]
                     rates = _infer(run, session, half, index, trials, samples, file, scored or trials.truth is not None)

@@ -63,9 +63,25 @@ def prepare(folder: Path, hp: HyperParameters, record: RunRecord | None, data: d
     return True
 
 
-def say_other_data(record: RunRecord | None, data: dict[str, dict[str, Any]]) -> None:
-    """One line when inference sees other data than the model was trained on."""
-    wrong = [] if record is None else fingerprint.differences(record.data, data)
+def check_other_data(record: RunRecord | None, data: dict[str, dict[str, Any]]) -> None:
+    """One line when inference sees other data than the model was trained on.
+
+    Raises:
+        RunError: they have bins of another width: rates and time constants would be off by the ratio.
+    """
+    known = {} if record is None else record.data
+    for name, now in data.items():
+        before = known.get(name, now)
+        widths = before.get("bin_width_ms"), now["bin_width_ms"]
+        differ = widths[0] != widths[1] and all(isinstance(width, int | float) for width in widths)
+        # The same counts under another width are a label that was put right.
+        if differ and fingerprint.other_values(before, now):
+            raise RunError(
+                f"--data_dir: the model in {record.path.parent} was trained on bins of {widths[0]:g} ms, and those of "
+                f"session {name} are {widths[1]:g} ms wide; give data with bins of {widths[0]:g} ms (lfads import "
+                f"--bin-ms {widths[0]:g}), or train on these in a new --lfads_save_dir"
+            )
+    wrong = fingerprint.differences(known, data)
     if wrong:
         log.warning("These are not the data that the model was trained on: %s.", "; ".join(wrong))
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from lfads_tf2.program.results import runs_path
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.trial_order import HALVES
+from lfads_tf2.settings.run_folder import INSIDE
 
 # The last is what older versions of the original wrote.
 KINDS = ("posterior_sample_and_average", "posterior_push_mean", "posterior_sample")
-# Where a run's results may lie in the folder that is given: of a run manager, of the program beside the data, and of a
-# search.
-INSIDE = ("lfadsOutput", "lfads_output", "best_model", "lfads_output/best_model")
 
 
 def result_files(

@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 
 from lfads_tf2.data.extras import read_bin_width, read_conditions, read_indices
-from lfads_tf2.data.keys import SessionFile
 from lfads_tf2.errors import LFADSError
 from lfads_tf2.program import sealed_hdf5
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.files_of_run import data_file, result_files, results_folder, sessions_with_results
+from lfads_tf2.session_results.inferred_from import layout, opened, refuse_other_data, target_shapes, trials_of
 from lfads_tf2.session_results.recording_link import read_link
 from lfads_tf2.session_results.results import SessionResults
 from lfads_tf2.session_results.trial_order import HALVES, TrialOrder
@@ -22,8 +22,6 @@ from lfads_tf2.settings import run_folder
 from lfads_tf2.settings.checkpoint_files import LOWEST_VALIDATION, ROLLING, newest, step_of
 
 log = logging.getLogger("lfads_tf2")
-# The commands that infer again.
-COMMANDS = {"posterior_sample_and_average": "infer", "posterior_push_mean": "push-mean"}
 
 
 class UnknownSession(ResultsError, KeyError):
@@ -87,7 +85,8 @@ def load_results(
         sessions: names; None: all that have results.
 
     Raises:
-        ResultsError: no results, or files that do not belong together.
+        ResultsError: no results, or files that do not belong together: session files among them that are not the data
+            any more that the results were inferred from.
     """
     folder = results_folder(Path(run)) if not output_filename_stem else Path(run)
     record = run_folder.read(folder)
@@ -114,9 +113,9 @@ def _say_if_older(folder: Path, sessions: dict[str, SessionResults], data_dir: s
         one = next(iter(old.values()))
         log.warning(
             "%s: the results of %s are older than the model: they come from training step %d, inference would now take "
-            "step %d. Infer again: lfads %s %s --lfads_save_dir=%s",
-            folder, ", ".join(old), one.attributes["checkpoint_step"], there[0], COMMANDS.get(one.kind, "infer"),
-            data_dir or "DATA_FOLDER", folder,
+            "step %d. Infer again: %s",
+            folder, ", ".join(old), one.attributes["checkpoint_step"], there[0],
+            run_folder.command(one.kind, folder, data_dir),
         )  # fmt: skip
 
 
@@ -149,8 +148,10 @@ def load_session(
     kind, files = result_files(output, name, kind, stem)
     if kind is None:
         raise ResultsError(f"{output} has no posterior means of {name}; run the posterior stage first")
-    attributes, lengths, width = _checked(output, name, files)
+    attributes, lengths, shape = _checked(output, name, files)
     facts = {} if data_file is None or not data_file.exists() else _facts(data_file)
+    if facts:
+        refuse_other_data(output, name, data_file, attributes, shape[0], facts["layout"])
     link = facts.get("link")
     positions = positions or facts.get("positions") or _train_first(facts.get("lengths") or lengths)
     for half, length in lengths.items():
@@ -167,14 +168,14 @@ def load_session(
     conditions = facts.get("conditions")
     return SessionResults(
         name, kind, files, order, attributes,
-        int(attributes.get("channels", channels or width // _parameters_per_channel(attributes))),
+        int(attributes.get("channels", channels or shape[1] // _parameters_per_channel(attributes))),
         next((float(place) for place in places if place is not None), None),
         data_file if facts else None, None if not conditions else order.gathered(conditions), link,
     )  # fmt: skip
 
 
-def _checked(output: Path, name: str, files: dict[str, Path]) -> tuple[dict, dict[str, int], int]:
-    """Attributes, trials of each half and channels of the rates of result files that belong together."""
+def _checked(output: Path, name: str, files: dict[str, Path]) -> tuple[dict, dict[str, int], tuple[int, int]]:
+    """Attributes, trials of each half, and bins and channels of the rates of result files that belong together."""
     attributes, keys, lengths, shapes = {}, {}, {}, {}
     for half, path in files.items():
         try:
@@ -191,7 +192,7 @@ def _checked(output: Path, name: str, files: dict[str, Path]) -> tuple[dict, dic
         raise ResultsError(f"{output}: train and valid results of {name} hold different keys: {differ}")
     if len(set(shapes.values())) > 1:
         raise ResultsError(f"{output}: train and valid results of {name} have bins x channels {shapes}; infer again")
-    return attributes, lengths, next(iter(shapes.values()))[1]
+    return attributes, lengths, next(iter(shapes.values()))
 
 
 def _facts(path: Path) -> dict:
@@ -199,10 +200,9 @@ def _facts(path: Path) -> dict:
     try:
         link = read_link(path)
         with h5py.File(path, "r") as handle:
-            file = SessionFile(handle, str(path))
-            file.keys = [key for key in handle if isinstance(key, str)]
-            keys = {half: key for half, (key, _) in file.data_keys().items() if key}
-            lengths = {half: len(handle[key]) for half, key in keys.items()}
+            file = opened(handle, path)
+            shapes = target_shapes(file)
+            lengths = trials_of(shapes)
             positions = read_indices(file, lengths)
             conditions = {half: read_conditions(file, half, lengths[half]) for half in lengths}
             width = read_bin_width(file)
@@ -212,6 +212,7 @@ def _facts(path: Path) -> dict:
         raise ResultsError(f"{path} cannot be read ({error})") from None
     if file.problems:
         raise ResultsError("\n".join(file.problems))
+    placed = layout(shapes, width, positions, link)
     if link is not None:
         given = {half: len(index) for half, index in link.trial_index.items()}
         if given != lengths:
@@ -219,7 +220,7 @@ def _facts(path: Path) -> dict:
         positions, conditions = link.trial_index, conditions if any_of(conditions) else link.conditions
     there = positions and all(positions.get(half) is not None for half in lengths)
     return {
-        "link": link, "lengths": lengths, "bin_ms": width,
+        "link": link, "lengths": lengths, "bin_ms": width, "layout": placed,
         "positions": {half: positions[half] for half in lengths} if there else None,
         "conditions": conditions if any_of(conditions) and len(conditions) == len(lengths) else None,
     }  # fmt: skip

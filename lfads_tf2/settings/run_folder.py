@@ -6,12 +6,14 @@ import dataclasses
 import json
 import logging
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.files import checksum, write_text
-from lfads_tf2.hyperparameters import declared, value_problem
+from lfads_tf2.hyperparameters import SUBCOMMANDS, declared, value_problem
+from lfads_tf2.settings import checkpoint_files
 from lfads_tf2.settings.mapping import coerce
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lfads_tf2")
 
+# Where a run folder is unless --lfads_save_dir says otherwise, in the data folder.
+USUAL = "lfads_output"
+# Where a run may lie in the folder that is given: of a run manager, of the program beside the data, and of a search.
+INSIDE = ("lfadsOutput", USUAL, "best_model", f"{USUAL}/best_model")
 # What an estimator adds to a run folder.
 SAVED_MODEL = "saved_model.json"
 
@@ -108,6 +114,26 @@ def read(folder: Path) -> RunRecord | None:
     if known not in (None, checksum(content)):
         log.warning("%s was changed after it was written; what it says now is used.", path)
     return RunRecord(values, sessions, bins, data, path)
+
+
+def models_in(folder: Path) -> list[Path]:
+    """Run folders with a trained model: this one, and those in it where a run may lie."""
+    return [place for place in (folder, *(folder / name for name in INSIDE)) if checkpoint_files.for_resume(place)]
+
+
+def command(kind: str, folder: Path, data_dir: str = "") -> str:
+    """What to type to do something in a run folder.
+
+    Args:
+        kind: of the five; any other: inference.
+        folder: the run folder.
+        data_dir: of the data; empty: as the run recorded it.
+    """
+    if not data_dir:
+        record = read(folder)
+        data_dir = "DATA" if record is None else record.hyperparameters.get("data_dir") or "DATA"
+    words = ["lfads", SUBCOMMANDS.get(kind, "infer"), data_dir]
+    return shlex.join(words if folder == Path(data_dir) / USUAL else [*words, f"--lfads_save_dir={folder}"])
 
 
 def _session(content: dict[str, Any], name: Any) -> RecordedSession:

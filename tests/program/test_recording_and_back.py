@@ -42,3 +42,27 @@ def test_from_nwb_to_nwb(tmp_path, windows, capsys, monkeypatch):
         times = rates.timestamps[:] if rates.timestamps is not None else rates.starting_time + np.arange(2) / rates.rate
         first = 1.5 if "align" in windows else 0.0
         assert abs(times[0] - first) <= 0.02 and abs(times[1] - times[0] - 0.02) < 1e-9
+
+
+def test_a_recording_that_was_imported_anew(tmp_path, capsys):
+    """Neither results nor the model go with bins of another width, and what to do is said."""
+    source, data = tmp_path / "counts.npy", tmp_path / "data"
+    np.save(source, np.random.default_rng(0).poisson(1.0, (30, 8, 4)))
+    imported = f"import {source} -o {data} --axes trials,time,units --stored-bin-ms 10"
+
+    def said(command: str, code: int = 0) -> str:
+        assert main(command.split()) == code
+        return capsys.readouterr().err
+
+    infer = f"infer {data} --num_samples_posterior=2 --device=cpu:0 --noreport"
+    said(imported)
+    said(f"train {data} --preset=auto {TINY} --noreport")
+    said(infer)
+    said(f"export {data} --to npz")
+    said(imported)
+    said(f"export {data} --to npz")
+    said(f"{imported} --bin-ms 20")
+    told = said(f"export {data} --to npz", 2)
+    assert "bins of 10 ms then, 20 ms now; 8 bins then, 4 now" in told and f"lfads infer {data}; or give" in told
+    told = said(infer, 2)
+    assert "trained on bins of 10 ms, and those of session counts.h5 are 20 ms wide" in told and "--bin-ms 10" in told

@@ -82,6 +82,30 @@ def test_other_data_are_refused_in_training_and_said_in_inference(trained, caplo
     assert epochs(output / "earlier_2") == [0]
 
 
+def with_bins_of(path, width):
+    with h5py.File(path, "a") as f:
+        f.attrs["bin_width_ms"] = width
+
+
+def test_bins_of_another_width_are_refused_in_inference(tmp_path, caplog):
+    write_spikes(tmp_path / "a.h5")
+    with_bins_of(tmp_path / "a.h5", 10.0)
+    before = files(command(tmp_path, **MODEL, max_epochs=1))
+    write_spikes(tmp_path / "a.h5", seed=5)
+    with_bins_of(tmp_path / "a.h5", 20.0)
+    for kind in ("posterior_push_mean", "posterior_sample_and_average", "prior_sample"):
+        with pytest.raises(
+            RunError, match=r"was trained on bins of 10 ms, and those of session a\.h5 are 20 ms wide; .*"
+        ):
+            command(tmp_path, kind)
+    assert files(tmp_path / "lfads_output") == before
+    # The same counts, whose width was said wrongly before.
+    write_spikes(tmp_path / "a.h5")
+    with_bins_of(tmp_path / "a.h5", 20.0)
+    command(tmp_path, "posterior_push_mean")
+    assert "bin width ms 10.0 then, 20.0 now" in caplog.text
+
+
 def test_there_must_be_a_run(tmp_path):
     write_spikes(tmp_path / "a.h5")
     with pytest.raises(RunError, match="--resume=must: there is no checkpoint in"):

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from lfads_tf2.program.results import runs_path, write_runs
+from lfads_tf2.session_results import inferred_from
 
 KIND = "posterior_sample_and_average"
 BIN_MS = 10.0
@@ -91,8 +92,13 @@ def write_session(
     return data / name
 
 
-def write_results(folder: Path, session: Path, keep: int | None = None, first_bin: int = 0, **attributes) -> Path:
-    """Result files that hold the known values at each window's times, and 99 in bins that pad a window."""
+def write_results(
+    folder: Path, session: Path, keep: int | None = None, first_bin: int = 0, stamped: bool = True, **attributes
+) -> Path:
+    """Result files that hold the known values at each window's times, and 99 in bins that pad a window.
+
+    ``stamped``: they know which data they came from, as those of earlier versions do not.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with h5py.File(session) as file:
         for half in ("train", "valid"):
@@ -109,5 +115,6 @@ def write_results(folder: Path, session: Path, keep: int | None = None, first_bi
             }  # fmt: skip
             facts = {"units": "spikes/bin", "bin_width_ms": BIN_MS, "num_samples": 8, "checkpoint_step": 100}
             facts |= {"first_bin": first_bin} if first_bin else {}
+            facts |= {inferred_from.ATTRIBUTE: inferred_from.stamp(session)} if stamped else {}
             write_runs(runs_path(folder, "", KIND, session.name, half), arrays, facts | attributes)
     return folder
