@@ -24,7 +24,7 @@ from lfads_tf2.autolfads.searched import number
 from lfads_tf2.errors import SettingsError, one_of
 from lfads_tf2.hyperparameters import declared
 from lfads_tf2.settings import auto
-from lfads_tf2.settings.arguments import Arguments, a_path
+from lfads_tf2.settings.arguments import Arguments, a_path, no_data_folder
 from lfads_tf2.settings.mapping import from_mapping
 from lfads_tf2.settings.yaml_files import load_yaml
 
@@ -89,7 +89,7 @@ def parse(argv: list[str]) -> tuple[SearchConfig, argparse.Namespace]:
         files = _from_files(arguments.config, arguments.preset)
     config = _overridden(files, arguments)
     if not config.given.get("data_dir"):
-        raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])
+        raise no_data_folder("auto")
     return config, arguments
 
 

@@ -22,7 +22,7 @@ from lfads_tf2.program import model_files as model_io
 from lfads_tf2.program import results
 from lfads_tf2.program.devices import Device
 from lfads_tf2.program.model_building import model_spec, new_model
-from lfads_tf2.settings.run_folder import RunRecord
+from lfads_tf2.settings.run_folder import BEST_MODEL, RunRecord
 from lfads_tf2.training.held_out_score import HeldOutScore
 from lfads_tf2.training.scalars import HELD_OUT
 from lfads_tf2.training.trainer import Trainer
@@ -30,7 +30,6 @@ from lfads_tf2.types import Session, Trials
 
 log = logging.getLogger("lfads_tf2")
 
-BEST_MODEL = "best_model"
 SAMPLES = 50  # posterior samples averaged, unless num_samples_posterior says otherwise
 HDF5_ENDINGS = (".h5", ".hdf5")
 

@@ -26,6 +26,7 @@ from lfads_tf2.data.fingerprint import fingerprints
 from lfads_tf2.errors import RunError, one_of
 from lfads_tf2.hyperparameters import HyperParameters
 from lfads_tf2.program.run_lock import run_lock
+from lfads_tf2.settings.run_folder import BEST_MODEL, OF_A_SEARCH, command
 from lfads_tf2.training.scalars import HELD_OUT, SMOOTHED
 from lfads_tf2.types import Session
 
@@ -67,7 +68,7 @@ def run_search(
     sessions = read_sessions(reading, None if config.budget is None else _settle(config))
     _check_validation(sessions)
     search = None if config.budget is not None else _search(config, sessions)
-    folder = Path(save_dir or reading.lfads_save_dir or Path(reading.data_dir) / "autolfads_output")
+    folder = Path(save_dir or reading.lfads_save_dir or Path(reading.data_dir) / OF_A_SEARCH)
     records = _records(folder, resume)
     try:
         with run_lock(folder, "a search"):
@@ -234,7 +235,9 @@ def _finish(population: Population, sessions: list[Session], device) -> dict | N
     metric = population.options.metric
     log.info("Best model: worker %d, %s %.6g, %s.", best["worker"], metric, score_of(best["score"], metric), values)
     written = write_outputs(model, step, sessions, folder, device)
-    log.info("Wrote %s and %s", folder / "best_model", ", ".join(str(path) for path in written))
+    log.info("Wrote %s and %s", folder / BEST_MODEL, ", ".join(str(path) for path in written))
+    data_dir = population.search.hyperparameters.data_dir
+    log.info("For its results and their report: %s", command(folder / BEST_MODEL, data_dir))
     if (folder / FIT_LOG).exists():
         try:
             _figures(population, best)

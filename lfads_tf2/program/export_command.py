@@ -5,8 +5,8 @@
   lfads export RUN --to csv        tables, for anything
   lfads export RUN --to nlb        a submission to the Neural Latents Benchmark
 
-RUN is a run's folder, or the data folder that holds lfads_output. A trained model whose rates were not inferred yet is
-asked for them first. Overlapping windows are merged on the session's clock.
+RUN is a run's folder, that of a search, or the data folder that holds one of them. A trained model whose rates were not
+inferred yet is asked for them first. Overlapping windows are merged on the session's clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger("lfads_tf2")
 def parser() -> Arguments:
     """The command's options."""
     found = Arguments("lfads export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("run", type=a_path, metavar="RUN", help="folder of a run, or of its data")
+    found.add_argument("run", type=a_path, metavar="RUN", help="folder of a run, of a search, or of the data")
     found.add_argument("--to", required=True, choices=("nwb", "nlb", "npz", "csv"), help="kind of file")
     found.add_argument("--out", type=a_path, help="folder for the files (export in the run's folder)")
     found.add_argument("--session", action="append", help="only this session; may be given several times")

@@ -7,7 +7,7 @@ from pathlib import Path
 from lfads_tf2.program.results import runs_path
 from lfads_tf2.session_results.errors import ResultsError
 from lfads_tf2.session_results.trial_order import HALVES
-from lfads_tf2.settings.run_folder import INSIDE
+from lfads_tf2.settings.run_folder import command, models_in, places_in
 
 # The last is what older versions of the original wrote.
 KINDS = ("posterior_sample_and_average", "posterior_push_mean", "posterior_sample")
@@ -38,7 +38,7 @@ def sessions_with_results(output: Path) -> list[str]:
 
 def has_results(run: Path) -> bool:
     """Whether ``results_folder`` would find results."""
-    return any(sessions_with_results(place) for place in (run, *(run / name for name in INSIDE)))
+    return bool(places_in(run, sessions_with_results))
 
 
 def results_folder(run: Path) -> Path:
@@ -51,13 +51,14 @@ def results_folder(run: Path) -> Path:
         raise ResultsError(f"{run}: there is no such folder; give a run's folder")
     if sessions_with_results(run):
         return run
-    found = [run / name for name in INSIDE if sessions_with_results(run / name)]
+    found = places_in(run, sessions_with_results)
     if len(found) > 1:
         raise ResultsError(f"{run} holds several runs' results; give one of {', '.join(map(str, found))}")
     if not found:
+        how = ", or ".join(command(place) for place in models_in(run)) or "lfads infer DATA"
         raise ResultsError(
-            f"{run} holds no results (model_runs_* of sessions); infer them first with posterior_sample_and_average, "
-            "or give the folder of a run that has them"
+            f"{run} holds no results (model_runs_* of sessions); infer them first ({how}), or give the folder of a run "
+            "that has them"
         )
     return found[0]
 

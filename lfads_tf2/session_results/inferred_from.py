@@ -175,7 +175,7 @@ def refuse_other_data(
             raise ResultsError(f"{path} cannot be read ({error})") from None
         wrong = [] if same else ["other values"]
     if wrong:
-        command = run_folder.command(str(attributes.get("kind", "")), output, str(path.parent))
+        command = run_folder.command(output, str(path.parent), str(attributes.get("kind", "")))
         moved = f" ({known['path']})" if known and known["path"] != str(path.resolve()) else ""
         raise ResultsError(
             f"{path}: the results of {name} in {output} were inferred from other data: {'; '.join(wrong)}. "

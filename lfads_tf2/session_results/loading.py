@@ -115,7 +115,7 @@ def _say_if_older(folder: Path, sessions: dict[str, SessionResults], data_dir: s
             "%s: the results of %s are older than the model: they come from training step %d, inference would now take "
             "step %d. Infer again: %s",
             folder, ", ".join(old), one.attributes["checkpoint_step"], there[0],
-            run_folder.command(one.kind, folder, data_dir),
+            run_folder.command(folder, data_dir, one.kind),
         )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def load_session(
     """
     kind, files = result_files(output, name, kind, stem)
     if kind is None:
-        raise ResultsError(f"{output} has no posterior means of {name}; run the posterior stage first")
+        raise ResultsError(f"{output} has no posterior means of {name}; infer them: {run_folder.command(output)}")
     attributes, lengths, shape = _checked(output, name, files)
     facts = {} if data_file is None or not data_file.exists() else _facts(data_file)
     if facts:

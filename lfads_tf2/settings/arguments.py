@@ -14,6 +14,18 @@ def a_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def no_data_folder(command: str) -> SettingsError:
+    """What is wrong with a command line without a data folder.
+
+    Args:
+        command: the subcommand.
+    """
+    return SettingsError([
+        f"no data folder is given: lfads {command} DATA (or --data_dir=DATA), where DATA is the folder that holds one "
+        "HDF5 file of spikes a session"
+    ])  # fmt: skip
+
+
 def at_least(minimum: int) -> Callable[[str], int]:
     """The type of an option: a whole number with a lower bound."""
 

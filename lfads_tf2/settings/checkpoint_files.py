@@ -93,8 +93,8 @@ def for_inference(folder: Path, wanted: str) -> Path:
                 f"--checkpoint_pb_load_name={ROLLING} to use the newest weights instead, or bring the files back"
             )
     raise FileNotFoundError(
-        f"--lfads_save_dir: no trained model in {folder} (looked for {' and '.join(names)}); train first with "
-        "--kind=train, or give --model_params_file"
+        f"--lfads_save_dir: no trained model in {folder} (looked for {' and '.join(names)}); train first "
+        "(lfads train DATA, or --kind=train), or give --model_params_file"
     )
 
 

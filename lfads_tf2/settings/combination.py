@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lfads_tf2.errors import SettingsError
-from lfads_tf2.hyperparameters import HyperParameters, declared, problems, with_homes
+from lfads_tf2.hyperparameters import SUBCOMMANDS, HyperParameters, declared, problems, with_homes
 from lfads_tf2.settings import plugins, run_folder
+from lfads_tf2.settings.arguments import no_data_folder
 from lfads_tf2.settings.run_folder import RunRecord
 
 # What one command decides for itself, whatever the run folder says.
@@ -33,21 +34,17 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
     given = with_homes({name: value for name, value in given.items() if name != "preset"})
     kind = given.get("kind", "train")
     if not given.get("data_dir"):
-        raise SettingsError(["--data_dir is required: the folder that holds one HDF5 file of spikes a session"])
-    save_dir = Path(given.get("lfads_save_dir") or Path(given["data_dir"]) / "lfads_output")
+        raise no_data_folder(SUBCOMMANDS.get(kind, kind))
+    save_dir = Path(given.get("lfads_save_dir") or Path(given["data_dir"]) / run_folder.USUAL)
     model_file = given.get("model_params_file")
     # Whoever starts anew takes nothing from what is there.
     anew = kind == "train" and given.get("resume") == "never"
     record = None if anew else run_folder.read(save_dir)
     if record is None and model_file:
         record = run_folder.read(Path(model_file).parent)
-    if record is None and kind != "train" and not model_file:
-        raise SettingsError(
-            [
-                f"--lfads_save_dir: no trained model in {save_dir}; train one with --kind=train, or give "
-                "--model_params_file"
-            ]
-        )
+    # Where there is no data folder, whoever reads it says so.
+    if record is None and kind != "train" and not model_file and Path(given["data_dir"]).is_dir():
+        raise SettingsError([_no_model(kind, save_dir, given["data_dir"])])
     base = {} if record is None else {n: v for n, v in record.hyperparameters.items() if n not in NOT_REMEMBERED}
     found = [] if record is None else _other_architecture(given, record) + plugins.remembered_parts(given, record)
     hp = HyperParameters(**(base | given | {"lfads_save_dir": str(save_dir)}))
@@ -55,6 +52,22 @@ def combine(given: dict[str, Any]) -> tuple[HyperParameters, RunRecord | None]:
     if found:
         raise SettingsError(found)
     return hp, record
+
+
+def _no_model(kind: str, save_dir: Path, data_dir: str) -> str:
+    """What to type instead: a folder around the model was given, or the model's own as that of the data, or none is."""
+    # Of a folder that is the model's and not the data's, the model knows where its data are.
+    found = [(place, data_dir) for place in run_folder.models_in(save_dir)]
+    searched = Path(data_dir) / run_folder.OF_A_SEARCH / run_folder.BEST_MODEL
+    found += [(place, data_dir if place == searched else "") for place in run_folder.models_in(Path(data_dir))]
+    if found:
+        how = run_folder.command(*found[0], kind)
+        return f"--lfads_save_dir: no trained model in {save_dir}; there is one in {found[0][0]}: {how}"
+    how = run_folder.command(save_dir, data_dir, "train")
+    return (
+        f"--lfads_save_dir: no trained model in {save_dir}; train one: {how} (run_lfads.py: --kind=train), or give "
+        "--model_params_file"
+    )
 
 
 def refuse_other_architecture(given: dict[str, Any], record: RunRecord) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ log = logging.getLogger("lfads_tf2")
 
 # Where a run folder is unless --lfads_save_dir says otherwise, in the data folder.
 USUAL = "lfads_output"
+# The same of a search, and where in its folder the run folder of the best model is.
+OF_A_SEARCH, BEST_MODEL = "autolfads_output", "best_model"
 # Where a run may lie in the folder that is given: of a run manager, of the program beside the data, and of a search.
-INSIDE = ("lfadsOutput", USUAL, "best_model", f"{USUAL}/best_model")
+INSIDE = ("lfadsOutput", USUAL, BEST_MODEL, f"{USUAL}/{BEST_MODEL}")
 # What an estimator adds to a run folder.
 SAVED_MODEL = "saved_model.json"
 
@@ -116,18 +119,24 @@ def read(folder: Path) -> RunRecord | None:
     return RunRecord(values, sessions, bins, data, path)
 
 
+def places_in(folder: Path, holds: Callable[[Path], Any]) -> list[Path]:
+    """A folder and those in it where a run may lie, of which something holds; a search's only if of no other."""
+    found = [place for place in (folder, *(folder / name for name in INSIDE)) if holds(place)]
+    return found or [place for place in (folder / OF_A_SEARCH / BEST_MODEL,) if holds(place)]
+
+
 def models_in(folder: Path) -> list[Path]:
-    """Run folders with a trained model: this one, and those in it where a run may lie."""
-    return [place for place in (folder, *(folder / name for name in INSIDE)) if checkpoint_files.for_resume(place)]
+    """Run folders with a trained model, this one or in it."""
+    return places_in(folder, checkpoint_files.for_resume)
 
 
-def command(kind: str, folder: Path, data_dir: str = "") -> str:
+def command(folder: Path, data_dir: str = "", kind: str = "") -> str:
     """What to type to do something in a run folder.
 
     Args:
-        kind: of the five; any other: inference.
         folder: the run folder.
         data_dir: of the data; empty: as the run recorded it.
+        kind: of the five; any other: inference.
     """
     if not data_dir:
         record = read(folder)

@@ -203,6 +203,8 @@ def test_nothing_but_the_data(data, tmp_path, caplog):
     assert result.reason == "max_epochs"
     assert "Plan: 3 workers x 6 epochs, the first with these settings to its end" in caplog.text
     assert "above that by" in caplog.text
+    said = f"For its results and their report: lfads infer {data} --lfads_save_dir={tmp_path / 'run' / 'best_model'}"
+    assert said in caplog.text
     assert result.best["score"] <= result.population.history[-1]["scores"][0]
     assert json.loads((tmp_path / "run" / "population" / "plan.json").read_text())["num_workers"] == 4
     again = run_search(
@@ -224,9 +226,9 @@ def test_a_budget_of_time(data, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--data_dir is required"),
+        ([], "no data folder is given: lfads auto DATA"),
         (["--preset=tiny"], "--preset must be one of auto, small, medium, large, got 'tiny'"),
-        (["--preset=small"], "--data_dir is required"),
+        (["--preset=small"], "no data folder is given: lfads auto DATA"),
         (["--preset=small", "--numworkers=3"], "unknown option --numworkers; did you mean --num_workers"),
         (["--preset=small", "--data_dir=x", "--num_workers=0"], "pbt.num_workers must be at least 1, got 0"),
         (["--preset=small", "--data_dir=x", "--gen_dim=many"], "gen_dim must be a whole number, got 'many'"),

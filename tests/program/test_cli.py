@@ -110,7 +110,10 @@ BAD_FLAGS = [
     (["--preset=../presets/lorenz"], r"--preset must be one of"),
     (["--config=gone.yaml"], r"--config: there is no file gone\.yaml"),
     (["--flagfile=gone.flags"], r"gone\.flags"),
-    (["--kind=posterior_push_mean"], r"no trained model in .*lfads_output; train one with --kind=train"),
+    (
+        ["--kind=posterior_push_mean"],
+        r"no trained model in .*lfads_output; train one: lfads train .* \(run_lfads.py: --kind=train\)",
+    ),
     (["--kind=posterior_sample_and_average"], r"no trained model in"),
     (["--kind=prior_sample"], r"no trained model in"),
     (["--kind=write_model_params"], r"no trained model in"),
@@ -129,7 +132,7 @@ def test_bad_flags(argv, message, data, capsys):
 
 
 def test_no_flags_at_all(capsys):
-    assert "--data_dir is required" in refused(capsys)
+    assert "no data folder is given: lfads train DATA (or --data_dir=DATA)" in refused(capsys)
 
 
 @pytest.mark.parametrize(

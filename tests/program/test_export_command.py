@@ -36,6 +36,20 @@ def test_a_model_without_results_is_asked_for_them(tmp_path):
         np.testing.assert_allclose(file["rates"][file["half"] == "valid"], valid * 100, rtol=1e-6)
 
 
+def test_the_folder_of_a_search(tmp_path):
+    """Its model, of which there is the best checkpoint alone, is asked for results as that of a training is."""
+    write_session(tmp_path / "data", STARTS, VALID)
+    search = tmp_path / "data" / "autolfads_output"
+    model = search / "best_model"
+    assert main(["train", str(tmp_path / "data"), f"--lfads_save_dir={model}", "--max_epochs=5", *SMALL]) == 0
+    for path in (model / "checkpoint", *model.glob("lfads_vae.ckpt-*")):
+        path.unlink()
+    for folder in (search, model, tmp_path / "data"):
+        out = tmp_path / f"out_{folder.name}"
+        assert main(["export", str(folder), "--to=npz", f"--out={out}"]) == 0
+        assert (out / "monday.npz").is_file()
+
+
 def test_the_other_files(tmp_path, capsys):
     session = write_session(tmp_path / "data", STARTS, VALID)
     run = write_results(tmp_path / "data" / "lfads_output", session)

@@ -211,8 +211,15 @@ def test_refusals(tmp_path, run):
     with pytest.raises(ResultsError, match="there is no such folder"):
         lfads_tf2.load_results(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ResultsError, match="holds no results"):
+    with pytest.raises(ResultsError, match=r"holds no results .*; infer them first \(lfads infer DATA\)"):
         lfads_tf2.load_results(tmp_path / "empty")
+    model = tmp_path / "search" / "best_model"
+    model.mkdir(parents=True)
+    (model / "lfads_vae_lve.ckpt-10.index").touch()
+    RunRecord({"data_dir": "data"}, {}, 9).write(model, 10)
+    for folder in (model, model.parent):
+        with pytest.raises(ResultsError, match=rf"first \(lfads infer data --lfads_save_dir={model}\)"):
+            lfads_tf2.load_results(folder)
     with pytest.raises(ResultsError, match=r"has no file of the session monday\.h5; it would be called monday\.h5"):
         lfads_tf2.load_results(run, tmp_path / "empty")
     few = write_session(tmp_path / "few", STARTS[:6], VALID[:6])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -13,7 +14,7 @@ from golden_case import FOLDER
 from lfads_tf2.errors import SettingsError
 from lfads_tf2.hyperparameters import NO_LIMIT, HyperParameters, declared
 from lfads_tf2.settings.combination import NOT_REMEMBERED, combine
-from lfads_tf2.settings.run_folder import RecordedSession, RunRecord, read
+from lfads_tf2.settings.run_folder import RecordedSession, RunRecord, command, read
 from lfads_tf2.types import ModelSpec, SessionShape
 
 # The encoders read all channels of the first, five of the eight of the second.
@@ -133,12 +134,52 @@ def test_the_run_folder_defaults_to_one_inside_the_data(tmp_path):
 
 def test_inference_without_a_model_is_refused(tmp_path):
     for kind in ("posterior_sample_and_average", "posterior_push_mean", "prior_sample", "write_model_params"):
-        with pytest.raises(SettingsError, match=r"no trained model in .*lfads_output; train one with --kind=train"):
+        with pytest.raises(
+            SettingsError,
+            match=r"no trained model in .*lfads_output; train one: lfads train .* \(run_lfads.py: --kind=train\)",
+        ):
             combine({"data_dir": str(tmp_path), "kind": kind})
 
 
+def model_in(folder, data_dir):
+    """What a search or a training leaves, as far as it is looked for."""
+    folder.mkdir(parents=True)
+    (folder / "lfads_vae_lve.ckpt-10.index").touch()
+    RunRecord({"data_dir": str(data_dir)}, {}, 9).write(folder, 10)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "given"),
+    [
+        ("search/best_model", {"data_dir": "data", "lfads_save_dir": "search"}),
+        ("search/best_model", {"data_dir": "search"}),
+        ("search/best_model", {"data_dir": "search/best_model"}),
+        ("data/autolfads_output/best_model", {"data_dir": "data"}),
+        ("data/autolfads_output/best_model", {"data_dir": "data/autolfads_output"}),
+        ("run", {"data_dir": "run"}),
+    ],
+)
+def test_a_model_that_lies_elsewhere_is_named_with_its_command(tmp_path, monkeypatch, place, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    model_in(tmp_path / place, "data")
+    for kind, name in (("posterior_sample_and_average", "infer"), ("write_model_params", "export-params")):
+        with pytest.raises(SettingsError, match="no trained model in") as error:
+            combine({"kind": kind} | given)
+        assert f"there is one in {place}: lfads {name} data --lfads_save_dir={place}" in str(error.value)
+    hp, _ = combine({"kind": "posterior_push_mean", "data_dir": "data", "lfads_save_dir": place})
+    assert hp.data_dir == "data"
+
+
+def test_commands_are_fit_for_a_shell(tmp_path):
+    assert command(tmp_path / "a b", "my data") == f"lfads infer 'my data' '--lfads_save_dir={tmp_path}/a b'"
+    assert command(Path("d/lfads_output"), "d", "train") == "lfads train d"
+    assert command(tmp_path) == f"lfads infer DATA --lfads_save_dir={tmp_path}", "no record there"
+
+
 def test_data_dir_is_required():
-    with pytest.raises(SettingsError, match="--data_dir is required"):
+    with pytest.raises(SettingsError, match=r"no data folder is given: lfads train DATA"):
         combine({"kind": "train"})
 
 
