@@ -236,7 +236,8 @@ def test_a_checkpoint_that_is_not_there(folder, capsys):
     for path in [*run_folder.glob("checkpoint*"), *run_folder.glob("*.ckpt-*")]:
         path.unlink()
     assert run(*push_mean) == 2
-    assert "looked for checkpoint_lve and checkpoint); train first with --kind=train" in capsys.readouterr().err
+    said = "looked for checkpoint_lve and checkpoint); train first (lfads train DATA, or --kind=train)"
+    assert said in capsys.readouterr().err
     assert not [name for name in names(folder) if name.startswith("model_runs")]
 
 
