@@ -197,7 +197,10 @@ def _contradictions(attributes: dict[str, Any], bins: int, now: dict[str, Any]) 
     found, width, expected = [], attributes.get("bin_width_ms"), now.get("bin width in ms")
     if width is not None and expected is not None and not np.isclose(width, expected, rtol=1e-6):
         found.append(f"bins of {width:g} ms then, {expected:g} ms now")
-    _, data_bins, channels = next(value for what, value in now.items() if what.endswith(AXES))
+    shape = next((value for what, value in now.items() if what.endswith(AXES)), None)
+    if shape is None:
+        return found
+    _, data_bins, channels = shape
     bins += int(attributes.get("first_bin", 0))
     # Files of the original program, which have no attributes, do not say which bin is their first.
     if bins > data_bins or (attributes and bins != data_bins):

@@ -141,3 +141,7 @@ def test_external_inputs_that_the_model_reads(run):
     os.utime(run.parent / "monday.h5", ns=(3, 3))
     with pytest.raises(ResultsError, match="other values"):
         lfads_tf2.load_results(run)
+
+
+def test_a_file_that_does_not_say_contradicts_nothing(tmp_path):
+    inferred_from.refuse_other_data(tmp_path, "a", tmp_path / "a.h5", {"channels": 3}, 9, {})
