@@ -156,7 +156,7 @@ def test_trials_of_unequal_length():
     assert [len(one) for one in rates] == [len(one) for one in trials]
 
 
-def test_unequal_trials_whose_first_bins_serve_the_initial_condition():
+def test_unequal_trials_whose_first_bins_serve_the_initial_condition(monkeypatch):
     trials = [COUNTS[n][: 5 + n % 4] for n in range(15)]
     settings = SMALL | {"augmentations": "selective_backprop", "ic_enc_seq_len": 2}
     model = Estimator(num_samples=1, **settings).fit(trials)
@@ -165,7 +165,12 @@ def test_unequal_trials_whose_first_bins_serve_the_initial_condition():
     # Other lengths than in fit, and a list of equal ones.
     shorter = model.transform([trial[:4] for trial in trials])
     assert [one.shape for one in shorter] == [(2, COUNTS.shape[2])] * 15
+    # Masked entries get the mean of what there is of their channel.
+    given, inference = [], type(model._inference(model._arrays.trials(trials, None)[0]))
+    score_of = inference.held_out_rates
+    monkeypatch.setattr(inference, "held_out_rates", lambda *words: given.append(words[-1]) or score_of(*words))
     score = model.score(trials)
+    np.testing.assert_allclose(given[0], np.concatenate(trials).mean(axis=0), rtol=1e-6)
     assert model.set_params(ic_enc_seq_len=0).score(trials) == score
 
 

@@ -179,7 +179,7 @@ class LFADS(keras.Model):
         beyond = self.spec.num_bins - encoded
 
         def shifted(states, first: int, before: int):
-            # tf.slice, whose gradient is a padding: that of states[...] takes 16 times as long.
+            # tf.slice, whose gradient is a padding: that of states[...] is several times as slow (docs/performance.md).
             kept = tf.slice(states, [first, 0, 0], [encoded - lag, -1, -1])
             return tf.pad(kept, [[before, lag - before + beyond], [0, 0], [0, 0]])
 

@@ -166,7 +166,7 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
     dropped += [Dropped("unit", str(recording.units.ids[n]), "silent in every window") for n in units[silent]]
     keep_units &= ~silent
     if not keep_windows.any() or not keep_units.any():
-        why = _nothing_left(options, recording, found, int(keep_windows.sum()), int(silent.sum()), len(units))
+        why = _nothing_left(options, recording, found, int(keep_windows.sum()), int(silent.sum()), units)
         raise RecordingError("\n".join([f"{recording.name}: {why}", *left_out(dropped)]))
     counts = counts[keep_windows][:, :, keep_units]
     if counts.dtype.kind == "f" and not np.isnan(counts).any():
@@ -181,17 +181,18 @@ def _choose(options: CutOptions, recording: RecordingData, found: Windows, count
 
 
 def _nothing_left(
-    options: CutOptions, recording: RecordingData, found: Windows, kept: int, silent: int, units: int
+    options: CutOptions, recording: RecordingData, found: Windows, kept: int, silent: int, units: np.ndarray
 ) -> str:
-    """Why no window, or no unit, is left; ``kept``: windows that are; ``silent``: units that have no spike in them."""
-    if silent < units or not kept:
-        what = f"{units} units" if kept else f"{len(found.ids)} windows"
+    """Why no window, or no unit, is left; ``kept``: windows that are; ``silent``: of ``units``, without a spike."""
+    if silent < len(units) or not kept:
+        what = f"{len(units)} units" if kept else f"{len(found.ids)} windows"
         instead = "" if options.unobserved == "nan" else "use --unobserved nan, or "
         return f"none of the {what} is left; {instead}look at when units were observed, and at the windows' times"
-    why = f"all {units} units are silent in every window"
+    why = f"all {len(units)} units are silent in every window"
     if recording.spike_times is None:
         return f"{why}: their counts are 0; look at where the counts are stored (--key, --axes), and at the windows"
-    total, last = sum(map(len, recording.spike_times)), max(one[-1] for one in recording.spike_times if len(one))
+    own = [recording.spike_times[unit] for unit in units]
+    total, last = sum(map(len, own)), max((one[-1] for one in own if len(one)), default=np.nan)
     return (
         f"{why}; 0 of {total} spikes lie in the windows, which begin from {found.start_s.min():.6g} to "
         f"{found.start_s.max():.6g} s, and the last spike is at {last:.6g} s; are all times in seconds, of one clock?"

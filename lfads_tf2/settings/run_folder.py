@@ -121,8 +121,9 @@ def read(folder: Path) -> RunRecord | None:
 
 def places_in(folder: Path, holds: Callable[[Path], Any]) -> list[Path]:
     """A folder and those in it where a run may lie, of which something holds; a search's only if of no other."""
+    searched = folder / OF_A_SEARCH / BEST_MODEL
     found = [place for place in (folder, *(folder / name for name in INSIDE)) if holds(place)]
-    return found or [place for place in (folder / OF_A_SEARCH / BEST_MODEL,) if holds(place)]
+    return found or ([searched] if holds(searched) else [])
 
 
 def models_in(folder: Path) -> list[Path]:

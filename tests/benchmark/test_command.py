@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lfads_tf2.benchmark import command
-from lfads_tf2.benchmark.measuring import SHAPES, flop_per_step
+from lfads_tf2.benchmark.measuring import SHAPES, Way, flop_per_step, measure
 from lfads_tf2.hyperparameters import HyperParameters
+from lfads_tf2.training.epochs import Epochs
 
 STEP = {
     "step_seconds_median": 0.1234, "fraction_of_peak": 0.5, "seconds_before_first_step": 2.0,
@@ -39,3 +41,16 @@ def test_operations_of_a_step_by_hand():
     """One bin, one trial, no controller: two GRUs of 3 x (5 + 4) x 4, a generator of 3 x 6 x 6, 6 x 2, 2 x 5."""
     hp = HyperParameters(ic_enc_dim=4, gen_dim=6, factors_dim=2, co_dim=0, batch_size=1)
     assert flop_per_step(hp, bins=1, channels=5) == 3 * 2 * (2 * 108 + 108 + 12 + 10)
+
+
+def test_a_step_is_timed_within_epochs(monkeypatch):
+    """Three sessions take turns, and epochs of 8 batches need one trace."""
+    settings = {"batch_size": 4, "gen_dim": 6, "ic_enc_dim": 5, "ic_dim": 4, "factors_dim": 3, "co_dim": 0}
+    monkeypatch.setitem(SHAPES, "tiny", (settings, 5, [4, 3, 4]))
+    orders, train = [], Epochs.train
+    monkeypatch.setattr(
+        Epochs, "train", lambda self, order, rows: orders.append(list(order)) or train(self, order, rows)
+    )
+    found = measure("tiny", 9, Way())
+    assert [len(order) for order in orders] == [8, 8, 8] and np.ravel(orders).tolist() == [n % 3 for n in range(24)]
+    assert found["training_traces"] == 1 and 0 < found["step_seconds_median"] < found["seconds_before_first_step"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -132,3 +133,15 @@ def test_rates_spike_times_and_copies():
     twice[..., 7] = twice[..., 2] = recorded(seed=3)[..., 1] + 1
     (said,) = layout(twice)
     assert "identical counts (counted from 0): 2 = 7;" in said
+
+
+def test_a_wide_and_long_session_is_looked_at_in_little_memory():
+    counts = np.random.default_rng(0).integers(0, 3, (64, 400, 400), np.uint8)
+    tracemalloc.start()
+    try:
+        assert layout_warnings(Session("a", "a.h5", Trials(counts), None)) == []
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # In double precision all of it is 82 MB, of which several copies would be made.
+    assert peak < 2.5e8

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from lfads_tf2.data.entries import zeros_for_missing
 from lfads_tf2.metrics.decoding import Half, decode
 from lfads_tf2.program.behavior_decoding import decoded_behavior
 from lfads_tf2.types import Session, Trials
@@ -43,6 +44,19 @@ def test_rates_and_behaviour_of_the_same_trials(recorded, caplog):
     assert (found.from_rates.r2 > 0.999).all() and f"s: {found}" in caplog.text
     cut = {half: {"output_dist_params": one["output_dist_params"][:7]} for half, one in results.items()}
     assert decoded_behavior(session, cut).known == (7, 7)
+
+
+def test_what_was_not_observed_is_not_decoded_as_silence(recorded):
+    session, results, arrays = recorded
+    gaps = {half: getattr(session, half).data.astype(np.float32) for half in TRIALS}
+    for counts in gaps.values():
+        counts[:, ::3] = np.nan
+    halves = {half: zeros_for_missing(Trials(counts)) for half, counts in gaps.items()}
+    found = decoded_behavior(kept(session._replace(**halves), arrays), results)
+    direct = decode(*(Half(results[half]["output_dist_params"], gaps[half], arrays[half]) for half in TRIALS))
+    silent = [Half(results[half]["output_dist_params"], halves[half].data, arrays[half]) for half in TRIALS]
+    np.testing.assert_array_equal(found.from_smoothed.r2, direct.from_smoothed.r2)
+    assert not np.allclose(found.from_smoothed.r2, decode(*silent).from_smoothed.r2)
 
 
 def test_parameters_that_are_no_means_bins_before_the_first_and_bins_to_come(recorded):

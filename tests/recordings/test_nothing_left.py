@@ -62,3 +62,11 @@ def test_nothing_that_was_observed(policy, left):
     assert f"none of the {left} is left; " in text and "look at when units were observed" in text
     assert ("use --unobserved nan, or" in text) == (policy != "nan")
     assert "left out: " in text and "observed" in text.partition("left out: ")[2]
+
+
+def test_units_that_were_not_chosen_are_not_counted():
+    units = Table({"good": np.array([1, 0])}, np.arange(2))
+    table = Table({"start_time": np.arange(20.0)}, np.arange(20))
+    recording = Recording(units, [np.arange(30.0, 50.0), np.arange(0, 20, 0.1)], tables={"trials": table})
+    text = said(recording, units="good == 1", window=(0.0, 500.0))
+    assert "all 1 units are silent in every window; 0 of 20 spikes lie in the windows" in text

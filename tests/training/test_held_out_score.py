@@ -46,6 +46,14 @@ def test_is_written_chooses_and_equals_that_of_inference(folder):
     assert errors[-1] == pytest.approx(sums.score().error, rel=1e-4)
 
 
+def test_gaps_do_not_lower_the_means_that_masked_entries_get(tmp_path):
+    counts = np.random.default_rng(0).poisson(2.0, (20, 9, 7)).astype(np.float32)
+    counts[:, ::2] = np.nan
+    write_spikes(tmp_path / "data" / "a.h5", train_data=counts, train_truth=None, valid_truth=None)
+    trainer = trainer_of(tmp_path, augmentations="selective_backprop")
+    np.testing.assert_allclose(trainer.held_out.rates.means[0], np.nanmean(counts, axis=(0, 1)), rtol=1e-6)
+
+
 def test_early_stopping_counts_epochs_and_not_scores():
     state = TrainingState()
     for value in (-0.1, -0.05, 0.0):
